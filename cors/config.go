@@ -1,0 +1,8 @@
+package cors
+
+// Config is the "cors" section of config.json.
+type Config struct {
+	Origins []string `json:"origins" default:"[\"*\"]" doc:"Web origins that may call: *, https://app.example.com, https://*.example.com. Empty: none."`
+	Methods []string `json:"methods" default:"[\"GET\",\"POST\",\"OPTIONS\"]" doc:"Methods that a preflight allows."`
+	Headers []string `json:"headers" default:"[\"*\"]" doc:"Request headers that a preflight allows. * allows those that are asked for."`
+}

@@ -1,0 +1,3 @@
+module proxycast
+
+go 1.25.0
