@@ -21,3 +21,8 @@ type KeyConfig struct {
 	Models    []string  `json:"models,omitempty" doc:"The models that the key may ask for, * is a wildcard. Empty: all."`
 	Expires   time.Time `json:"expires,omitzero" doc:"From this time on (RFC 3339) the key is refused."`
 }
+
+// Check reports what is wrong with c: fault for what cannot run, warn for what
+// should not. path is relative to the section, as in "keys[0].name".
+func (c Config) Check(fault, warn func(path, message string)) {
+}

@@ -33,3 +33,8 @@ type Timeouts struct {
 	Idle       time.Duration `json:"idle" default:"120s" doc:"Between two reads of a reply."`
 	Total      time.Duration `json:"total" default:"30m" doc:"For the whole call."`
 }
+
+// Check reports what is wrong with c: fault for what cannot run, warn for what
+// should not. path is relative to the section, as in "keys[0].name".
+func (c Config) Check(fault, warn func(path, message string)) {
+}
