@@ -1,13 +1,20 @@
 package auth
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Config is the "auth" section of config.json.
 type Config struct {
 	Enabled bool        `json:"enabled" default:"true" doc:"Ask every client for a key. Off is accepted on a loopback host only."`
 	Keys    []KeyConfig `json:"keys" doc:"The named client keys."`
 
-	// AdminKeyFile is where the generated admin key is kept.
+	// AdminKeyFile is where the generated admin key is kept. Empty: none is
+	// generated.
 	AdminKeyFile string `json:"-"`
 }
 
@@ -22,7 +29,125 @@ type KeyConfig struct {
 	Expires   time.Time `json:"expires,omitzero" doc:"From this time on (RFC 3339) the key is refused."`
 }
 
+const (
+	maxName  = 64 // characters of a key's name
+	shortKey = 16 // a key with fewer characters can be guessed
+)
+
 // Check reports what is wrong with c: fault for what cannot run, warn for what
-// should not. path is relative to the section, as in "keys[0].name".
+// should not. path is relative to the section, as in "keys[0].name". It opens no
+// file: what a key_file holds is checked by New. No message quotes a value, since
+// a key may stand in the wrong place.
 func (c Config) Check(fault, warn func(path, message string)) {
+	names := make(map[string]int)
+	digests := make(map[digest]int)
+	for i, key := range c.Keys {
+		at := fmt.Sprintf("keys[%d]", i)
+
+		if message := nameFault(key.Name); message != "" {
+			fault(at+".name", message)
+		} else if first, ok := names[key.Name]; ok {
+			fault(at+".name", fmt.Sprintf("is the name of keys[%d] too; give each key its own", first))
+		} else {
+			names[key.Name] = i
+		}
+
+		key.check(at, fault, warn)
+		if sum, ok := key.digest(); ok {
+			if first, ok := digests[sum]; ok {
+				fault(at, fmt.Sprintf("has the key of keys[%d]; give each name a key of its own", first))
+			} else {
+				digests[sum] = i
+			}
+		}
+
+		for j, model := range key.Models {
+			if strings.TrimSpace(model) == "" {
+				fault(fmt.Sprintf("%s.models[%d]", at, j), "is empty; name a model, or use * for all")
+			}
+		}
+		if isPast(key.Expires) {
+			warn(at+".expires", "is in the past: the key is refused; set a later time, or remove the key")
+		}
+	}
+}
+
+// check reports what is wrong with the key itself.
+func (c KeyConfig) check(at string, fault, warn func(path, message string)) {
+	var given []string
+	if c.Key != "" {
+		given = append(given, "key")
+	}
+	if c.KeySHA256 != "" {
+		given = append(given, "key_sha256")
+	}
+	if c.KeyFile != "" {
+		given = append(given, "key_file")
+	}
+	switch len(given) {
+	case 0:
+		fault(at, `has no key, or an empty one; give one of key, key_sha256 and key_file ("proxycast genkey NAME" makes a key)`)
+	case 1:
+	default:
+		fault(at, "has "+strings.Join(given, " and ")+"; keep one of them")
+	}
+
+	if c.Key != "" {
+		if message := keyFault(c.Key); message != "" {
+			fault(at+".key", message)
+		} else if len(c.Key) < shortKey {
+			warn(at+".key", fmt.Sprintf(`has fewer than %d characters and can be guessed; "proxycast genkey NAME" makes a strong one`, shortKey))
+		}
+	}
+	if _, ok := parseDigest(c.KeySHA256); !ok && c.KeySHA256 != "" {
+		fault(at+".key_sha256", "is not 64 hexadecimal digits; it takes the SHA-256 of the key, a key in plain text belongs into key")
+	}
+}
+
+// digest gives the key's SHA-256, if c holds the key or its SHA-256.
+func (c KeyConfig) digest() (sum digest, ok bool) {
+	if c.Key != "" {
+		return sha256Of(c.Key), true
+	}
+	return parseDigest(c.KeySHA256)
+}
+
+// nameFault says what keeps name from naming a key, or "".
+func nameFault(name string) string {
+	if strings.TrimSpace(name) == "" {
+		return "is missing; the request log shows who asked by this name"
+	}
+	if utf8.RuneCountInString(name) > maxName {
+		return fmt.Sprintf("has more than %d characters; shorten it", maxName)
+	}
+	for _, r := range name {
+		if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
+			return "has a control character; remove it"
+		}
+	}
+	return ""
+}
+
+// keyFault says what keeps key, which is not empty, from being a key, or "".
+func keyFault(key string) string {
+	if !visible(key) {
+		return "has white space, a control character or one that is not ASCII, which clients cannot send in a header; remove it"
+	}
+	for _, sample := range [...]string{"your-api-key", "changeme", "sk-xxx", "dev-key-xxx", "prod-key-xxx"} {
+		if strings.EqualFold(key, sample) {
+			return `is a published sample that anybody knows; "proxycast genkey NAME" makes a key`
+		}
+	}
+	return ""
+}
+
+// visible reports whether s consists of visible ASCII characters (VCHAR of RFC
+// 5234), at least one.
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
 }

@@ -1,0 +1,168 @@
+// Package auth knows the client keys: whose a request is, and what that key may
+// do. It decides and never answers; the server turns its errors into replies.
+//
+// [New] compiles the configuration into an immutable [Keys]. For each request,
+// [Keys.Check] gives the [Key] that the headers carry, and [Key.Begin] applies the
+// key's policy to the model that was asked for.
+package auth
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Errors of Keys.Check and Key.Begin, which may wrap them. The texts hold nothing
+// of what the client sent and may be shown to it.
+var (
+	ErrNoKey   = errors.New("auth: no key")          // there is no key header
+	ErrBadKey  = errors.New("auth: bad key")         // the key headers are not one valid key
+	ErrExpired = errors.New("auth: key has expired") // the key was valid once
+	ErrModel   = errors.New("auth: model not allowed")
+)
+
+var (
+	errTwice    = fmt.Errorf("%w: the same key header was sent twice", ErrBadKey)
+	errConflict = fmt.Errorf("%w: authorization and x-api-key carry different keys", ErrBadKey)
+	errUnknown  = fmt.Errorf(`%w: neither "authorization: Bearer KEY" nor "x-api-key: KEY" with a known key`, ErrBadKey)
+)
+
+// Keys is a set of valid keys. It is immutable and safe for concurrent use.
+type Keys struct {
+	keys      []*Key
+	anonymous *Key // who everyone is while auth is off, else nil
+
+	adminKey, adminFile string // the generated admin key and its file, or ""
+	adminFresh          bool   // made by New, not found
+}
+
+// New compiles cfg. While auth is on it reads the key files and, unless a
+// configured key is an admin key in plain text, the admin key in
+// cfg.AdminKeyFile; if that file does not exist, it makes the key and the file.
+// The error joins every fault of cfg and of the files; then no file was made.
+//
+// prev, which may be nil, is the set that the new one is to replace.
+func New(cfg Config, prev *Keys) (*Keys, error) {
+	var faults []error
+	fault := func(path, message string) {
+		faults = append(faults, fmt.Errorf("auth: %s: %s", path, message))
+	}
+	if cfg.Enabled {
+		cfg.Keys = readKeyFiles(cfg.Keys, fault)
+	}
+	cfg.Check(fault, func(path, message string) {}) // warnings are for whoever loads the config
+
+	k := &Keys{}
+	if !cfg.Enabled {
+		k.anonymous = &Key{Name: "anonymous", Admin: true}
+	}
+	for _, c := range cfg.Keys {
+		k.keys = append(k.keys, newKey(c))
+	}
+	if cfg.Enabled && cfg.AdminKeyFile != "" && !slices.ContainsFunc(cfg.Keys, KeyConfig.plainAdmin) {
+		if err := k.addAdminKey(cfg.AdminKeyFile, len(faults) == 0); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return k, nil
+}
+
+// Check gives the key that h carries, as "Authorization: Bearer KEY" or
+// "x-api-key: KEY". h has canonical names, as net/http makes them. Of two headers
+// exactly one must be valid, or both name the same key: clients often carry a
+// stale key of their own. The key is for reading only.
+//
+// The error is ErrNoKey, ErrBadKey or ErrExpired; with an error there is no key.
+func (k *Keys) Check(h http.Header) (*Key, error) {
+	if k.anonymous != nil {
+		return k.anonymous, nil
+	}
+	authorization, apiKey := h["Authorization"], h["X-Api-Key"]
+	switch {
+	case len(authorization) > 1 || len(apiKey) > 1:
+		return nil, errTwice
+	case len(authorization) == 0 && len(apiKey) == 0:
+		return nil, ErrNoKey
+	}
+	var named [2]*Key
+	if len(authorization) == 1 {
+		named[0] = k.find(bearer(authorization[0]))
+	}
+	if len(apiKey) == 1 {
+		named[1] = k.find(apiKey[0])
+	}
+
+	var valid, expired *Key
+	for _, key := range named {
+		switch {
+		case key == nil:
+		case key.expired():
+			expired = key
+		case valid != nil && valid != key:
+			return nil, errConflict
+		default:
+			valid = key
+		}
+	}
+	switch {
+	case valid != nil:
+		return valid, nil
+	case expired != nil:
+		return nil, expired.expiredError()
+	default:
+		return nil, errUnknown
+	}
+}
+
+// bearer gives the credential of an Authorization header, or "" if its scheme is
+// not Bearer (RFC 6750 §2.1; schemes ignore case, RFC 9110 §11.1).
+func bearer(value string) string {
+	scheme, credential, _ := strings.Cut(value, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(credential, " ")
+}
+
+// find gives the key that credential is, or nil. Its time depends on the number
+// of keys and the length of credential, not on which key it is or resembles.
+func (k *Keys) find(credential string) *Key {
+	if !visible(credential) {
+		return nil
+	}
+	sum := sha256Of(credential)
+	found := -1
+	for i, key := range k.keys {
+		same := subtle.ConstantTimeCompare(sum[:], key.sum[:])
+		found = subtle.ConstantTimeSelect(same, i, found)
+	}
+	if found < 0 {
+		return nil
+	}
+	return k.keys[found]
+}
+
+// Names lists the names that Check can give: those of cfg in their order, then
+// that of the generated admin key; "anonymous" alone while auth is off.
+func (k *Keys) Names() []string {
+	if k.anonymous != nil {
+		return []string{k.anonymous.Name}
+	}
+	names := make([]string, len(k.keys))
+	for i, key := range k.keys {
+		names[i] = key.Name
+	}
+	return names
+}
+
+// Generated gives the generated admin key that is in use and its file, or "".
+// fresh: New made it, so that it is to be printed, this once.
+func (k *Keys) Generated() (key, file string, fresh bool) {
+	return k.adminKey, k.adminFile, k.adminFresh
+}

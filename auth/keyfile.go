@@ -1,0 +1,157 @@
+package auth
+
+// Keys that live in files: the key_file of a configured key, and the admin key
+// that New makes when there is none.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const maxKeyFile = 4096 // bytes
+
+// readKeyFiles gives keys with the contents of their key files in place of the
+// files' names.
+func readKeyFiles(keys []KeyConfig, fault func(path, message string)) []KeyConfig {
+	keys = slices.Clone(keys)
+	for i := range keys {
+		c := &keys[i]
+		if c.KeyFile == "" || c.Key != "" || c.KeySHA256 != "" {
+			continue
+		}
+		key, err := readKeyFile(c.KeyFile)
+		if err != nil {
+			fault(fmt.Sprintf("keys[%d].key_file", i), err.Error())
+			continue
+		}
+		c.Key, c.KeyFile = key, ""
+	}
+	return keys
+}
+
+// readKeyFile gives the key in file without the white space around it. The error
+// does not quote file, where someone may have put the key itself.
+func readKeyFile(file string) (string, error) {
+	text, err := readFile(file)
+	var reason *fs.PathError
+	if errors.As(err, &reason) {
+		return "", fmt.Errorf("cannot be read: %v; a relative path starts at the config file's folder", reason.Err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxKeyFile {
+		return "", fmt.Errorf("is larger than %d bytes; it is to hold the key and nothing else", maxKeyFile)
+	}
+	key := strings.TrimSpace(string(text))
+	if key == "" {
+		return "", errors.New("is empty; put the key into it")
+	}
+	if message := keyFault(key); message != "" {
+		return "", errors.New(message)
+	}
+	return key, nil
+}
+
+// readFile gives the bytes of file, at most maxKeyFile+1.
+func readFile(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+}
+
+// plainAdmin reports whether c is an admin key in plain text, which the command
+// line can use as well.
+func (c KeyConfig) plainAdmin() bool {
+	return c.Admin && (c.Key != "" || c.KeyFile != "")
+}
+
+// addAdminKey adds the admin key that file holds. If there is no such file, it
+// makes the key and the file, or adds nothing if it must not create.
+func (k *Keys) addAdminKey(file string, create bool) error {
+	text, err := readAdminKey(file)
+	fresh := false
+	if errors.Is(err, fs.ErrNotExist) {
+		if !create {
+			return nil
+		}
+		text, fresh, err = createAdminKey(file)
+	}
+	if err != nil {
+		return fmt.Errorf(`auth: generated admin key: %w; a "key" with "admin": true in auth.keys makes the file unnecessary`, err)
+	}
+	if same := k.find(text); same != nil {
+		return fmt.Errorf(`auth: key %q is the admin key of %s; give it a key of its own, or delete the file`, same.Name, file)
+	}
+
+	name := "admin"
+	for slices.Contains(k.Names(), name) {
+		name += "-file"
+	}
+	k.keys = append(k.keys, &Key{Name: name, Admin: true, sum: sha256Of(text)})
+	k.adminKey, k.adminFile, k.adminFresh = text, file, fresh
+	return nil
+}
+
+// readAdminKey gives the key in file, and takes the file from everyone but its
+// owner. The error is fs.ErrNotExist if there is no file.
+func readAdminKey(file string) (string, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(file, 0o600); err != nil {
+			return "", fmt.Errorf("others can read it: %w; give it the mode 0600", err)
+		}
+	}
+	text, err := readFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%w; let this user read it", err)
+	}
+	key := strings.TrimSpace(string(text))
+	if len(text) > maxKeyFile || !isGenerated(key) {
+		return "", fmt.Errorf("%s does not hold it (%s and %d letters or digits); delete the file, and a new key is made", file, generatedPrefix, generatedLen)
+	}
+	return key, nil
+}
+
+// createAdminKey makes a key and file, in its folder, for the owner alone. The
+// file appears with the key in it or not at all: a crash leaves no empty one. Of
+// two processes at once the second takes the key of the first, and only to the
+// first is it fresh.
+func createAdminKey(file string) (key string, fresh bool, err error) {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", false, err
+	}
+	draft, err := os.CreateTemp(dir, ".admin-*.key") // O_EXCL, 0600
+	if err != nil {
+		return "", false, err
+	}
+	defer os.Remove(draft.Name())
+
+	key = Generate()
+	_, err = draft.WriteString(key + "\n")
+	if err == nil {
+		err = draft.Sync()
+	}
+	if err = errors.Join(err, draft.Close()); err != nil {
+		return "", false, err
+	}
+	err = os.Link(draft.Name(), file) // unlike a rename, never replaces a file
+	if errors.Is(err, fs.ErrExist) {
+		key, err = readAdminKey(file)
+		return key, false, err
+	}
+	return key, err == nil, err
+}
