@@ -1,3 +1,10 @@
 module proxycast
 
-go 1.25.0
+go 1.26.0
+
+require (
+	golang.org/x/net v0.62.0
+	golang.org/x/sync v0.24.0
+)
+
+require golang.org/x/text v0.43.0 // indirect

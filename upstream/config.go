@@ -1,25 +1,35 @@
 package upstream
 
-import "time"
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
 
 // Config is the "upstream" section of config.json.
 type Config struct {
 	Providers []ProviderConfig  `json:"providers" default:"[{\"name\":\"demo\",\"type\":\"demo\",\"models\":[\"demo-*\"]}]" doc:"Where requests go. The order decides when several list a model."`
-	Models    map[string]string `json:"models" doc:"Aliases: a model name (or a pattern with *) to provider/model."`
+	Models    map[string]string `json:"models" doc:"Aliases: a model name, or a pattern with *, to provider/model. provider/* keeps the name that was asked for."`
 }
 
 // ProviderConfig is one provider.
 type ProviderConfig struct {
 	Name        string            `json:"name" doc:"The provider's name in provider/model, in the log and in /api/provider/NAME."`
 	Type        string            `json:"type" enum:"openai,anthropic,demo" doc:"The dialect that it speaks."`
-	BaseURL     string            `json:"base_url,omitempty" doc:"openai: an empty path gets /v1, any other is used as given. anthropic: /v1 is appended unless the path ends in it."`
+	BaseURL     string            `json:"base_url,omitempty" doc:"openai: an empty path gets /v1, any other is used as given. anthropic: /v1 is appended unless the path ends in it. Absent: the vendor's own address."`
 	APIKey      string            `json:"api_key,omitempty" secret:"true" unset:"Missing" doc:"The credential, best as ${ENV}. While the variable is unset the provider is disabled."`
 	APIKeys     []string          `json:"api_keys,omitempty" secret:"true" unset:"Missing" doc:"Several credentials, used in turn."`
 	Models      []string          `json:"models,omitempty" doc:"The models that it serves, * is a wildcard. Empty: reached by alias or provider/model only."`
 	Headers     map[string]string `json:"headers,omitempty" secret:"true" doc:"Headers to add to each request."`
-	StreamUsage bool              `json:"stream_usage" default:"true" doc:"Ask chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
-	Proxy       string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; empty: HTTPS_PROXY, HTTP_PROXY and NO_PROXY."`
-	Timeouts    Timeouts          `json:"timeouts" doc:"Limits on a call."`
+	StreamUsage bool              `json:"stream_usage" default:"true" doc:"Ask OpenAI chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
+	Proxy       string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
+	Timeouts    Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
 
 	// Missing names the unset variable that disables the provider.
 	Missing string `json:"-"`
@@ -28,13 +38,144 @@ type ProviderConfig struct {
 // Timeouts limits one call of a provider. Zero is no limit.
 type Timeouts struct {
 	Connect    time.Duration `json:"connect" default:"10s" doc:"To a usable connection, TLS included."`
-	Headers    time.Duration `json:"headers" default:"60s" doc:"From the request to the reply's head, of a stream."`
-	FirstToken time.Duration `json:"first_token" default:"120s" doc:"From the request to the first content of a stream."`
+	Headers    time.Duration `json:"headers" default:"60s" doc:"To the head of a stream's reply. A plain reply may take total."`
+	FirstToken time.Duration `json:"first_token" default:"120s" doc:"To the first content of a stream."`
 	Idle       time.Duration `json:"idle" default:"120s" doc:"Between two reads of a reply."`
 	Total      time.Duration `json:"total" default:"30m" doc:"For the whole call."`
 }
 
+const (
+	typeOpenAI    = "openai"
+	typeAnthropic = "anthropic"
+	typeDemo      = "demo"
+)
+
+// Base URLs of the vendors, for a provider that names none.
+var vendorURL = map[string]string{
+	typeOpenAI:    "https://api.openai.com/v1",
+	typeAnthropic: "https://api.anthropic.com/v1",
+	typeDemo:      "demo://demo/v1",
+}
+
+var providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
 // Check reports what is wrong with c: fault for what cannot run, warn for what
-// should not. path is relative to the section, as in "keys[0].name".
+// should not. path is relative to the section, as in "providers[0].name".
 func (c Config) Check(fault, warn func(path, message string)) {
+	seen := map[string]bool{}
+	for i, p := range c.Providers {
+		at := fmt.Sprintf("providers[%d]", i)
+		switch {
+		case !providerName.MatchString(p.Name):
+			fault(at+".name", "a provider needs a name of letters, digits, '.', '_' and '-'")
+		case seen[p.Name]:
+			fault(at+".name", fmt.Sprintf("two providers are named %q", p.Name))
+		}
+		seen[p.Name] = true
+		p.check(at, fault, warn)
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(c.Models)) {
+		at := "models." + pattern
+		provider, model, found := strings.Cut(c.Models[pattern], "/")
+		switch {
+		case pattern == "":
+			fault("models", "an alias needs a name")
+		case !found || model == "":
+			fault(at, fmt.Sprintf("an alias points at provider/model, as in %q", "demo/demo-1"))
+		case !seen[provider]:
+			fault(at, fmt.Sprintf("unknown provider %q%s", provider, namesHint(c.Providers)))
+		case strings.Contains(model, "*") && model != "*":
+			fault(at, "the target's model is a name, or * alone for the name that was asked for")
+		}
+	}
+}
+
+func (p ProviderConfig) check(at string, fault, warn func(path, message string)) {
+	if p.Type != typeOpenAI && p.Type != typeAnthropic && p.Type != typeDemo {
+		fault(at+".type", "a provider's type is one of openai, anthropic, demo")
+		return
+	}
+	if p.Type == typeDemo && p.BaseURL != "" {
+		fault(at+".base_url", "the demo provider is built in and has no address")
+	}
+	if p.BaseURL != "" {
+		if _, err := baseURL(p.Type, p.BaseURL); err != nil {
+			fault(at+".base_url", err.Error())
+		}
+	}
+	if p.APIKey != "" && len(p.APIKeys) > 0 {
+		fault(at+".api_keys", "give api_key or api_keys, not both")
+	}
+	for _, key := range p.credentials() {
+		if !httpguts.ValidHeaderFieldValue(key) || strings.TrimSpace(key) != key {
+			fault(at+".api_key", "the credential has white space around it or characters that no header may hold")
+		}
+	}
+	for i, pattern := range p.Models {
+		if pattern == "" {
+			fault(fmt.Sprintf("%s.models[%d]", at, i), "a model pattern is not empty")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(p.Headers[name]) {
+			fault(at+".headers."+name, "not a valid header name and value")
+		}
+	}
+	if _, err := proxyFunc(p.Proxy); err != nil {
+		fault(at+".proxy", err.Error())
+	}
+	if p.Type != typeDemo && p.BaseURL == "" && p.Missing == "" && len(p.credentials()) == 0 {
+		warn(at, "no api_key: the vendor's own address will refuse the calls")
+	}
+}
+
+// credentials gives the keys of api_key or api_keys that are set.
+func (p ProviderConfig) credentials() []string {
+	var keys []string
+	for _, key := range append([]string{p.APIKey}, p.APIKeys...) {
+		if key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// baseURL gives the URL that endpoint paths are appended to.
+func baseURL(typ, text string) (*url.URL, error) {
+	if text == "" {
+		text = vendorURL[typ]
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("not a URL")
+	case typ == typeDemo:
+		return u, nil
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, fmt.Errorf("expected an http:// or https:// URL")
+	case u.User != nil:
+		return nil, fmt.Errorf("no user name or password in the URL; use api_key or headers")
+	case u.Fragment != "":
+		return nil, fmt.Errorf("no fragment (#) in the URL")
+	}
+	path := strings.TrimRight(u.Path, "/")
+	switch {
+	case typ == typeOpenAI && path == "":
+		path = "/v1"
+	case typ == typeAnthropic && !strings.HasSuffix(path, "/v1"):
+		path += "/v1"
+	}
+	u.Path, u.RawPath = path, ""
+	return u, nil
+}
+
+func namesHint(providers []ProviderConfig) string {
+	var names []string
+	for _, p := range providers {
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return "; there are none"
+	}
+	return "; there are: " + strings.Join(names, ", ")
 }

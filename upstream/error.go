@@ -1,0 +1,65 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Error is a call that failed without a reply of the provider to pass on. It
+// holds two texts: Message is for the client and names no address and no
+// credential; Err is for the log.
+type Error struct {
+	Status  int    // the status that the client should get
+	Code    string // a stable word: the record's error_type
+	Param   string // the request field at fault, if any
+	Message string
+	Err     error // may be nil
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// errClientGone is the end of a call whose client has left.
+var errClientGone = &Error{Status: 499, Code: "client_closed", Message: "the client closed the connection"}
+
+// errTimeout tells which limit ended a call.
+func errTimeout(provider, limit string, d time.Duration) *Error {
+	return &Error{
+		Status: 504, Code: "timeout",
+		Message: fmt.Sprintf("provider %q did not answer in time (timeouts.%s = %s)", provider, limit, d),
+	}
+}
+
+// errUnreachable tells in the words of a person why no reply came.
+func errUnreachable(provider string, err error) *Error {
+	what := "could not be reached"
+	var op *net.OpError
+	var dns *net.DNSError
+	switch text := err.Error(); {
+	case errors.As(err, &dns):
+		what = "could not be found (its host name does not resolve)"
+	case errors.As(err, &op) && op.Op == "dial":
+		what = "refused the connection or is not reachable"
+	case strings.Contains(text, "tls:") || strings.Contains(text, "x509:"):
+		what = "could not be reached over TLS (its certificate was not accepted)"
+	case strings.Contains(text, "proxyconnect") || strings.Contains(text, "socks connect"):
+		what = "could not be reached through its proxy"
+	case strings.Contains(text, "malformed HTTP") || strings.Contains(text, "exceeded"):
+		what = "sent a reply that is not valid HTTP"
+	case strings.Contains(text, "EOF") || strings.Contains(text, "reset") || strings.Contains(text, "closed"):
+		what = "closed the connection without a reply"
+	}
+	return &Error{
+		Status: 502, Code: "provider_unreachable",
+		Message: fmt.Sprintf("provider %q %s", provider, what), Err: err,
+	}
+}

@@ -1,0 +1,87 @@
+package upstream
+
+import (
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+// Header rules of both ways. Names are in canonical form.
+
+// requestHeader gives the client's headers that a provider may see.
+func requestHeader(client http.Header) http.Header {
+	h := make(http.Header, len(client)+4)
+	named := connectionNames(client)
+	for name, values := range client {
+		if !hopByHop(name) && !keptFromProvider(name) && !slices.Contains(named, name) {
+			h[name] = values
+		}
+	}
+	if _, given := h["User-Agent"]; !given {
+		h["User-Agent"] = []string{""} // or net/http sends its own
+	}
+	return h
+}
+
+func keptFromProvider(name string) bool {
+	switch name {
+	case "Authorization", "X-Api-Key", "Api-Key", "Proxy-Authorization", "Cookie",
+		"Host", "Accept-Encoding", "Content-Length", "Expect", "Forwarded", "X-Real-Ip", "Via", "Origin", "Referer",
+		"Openai-Organization", "Openai-Project":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "Sec-") ||
+		strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Proxycast-")
+}
+
+// copyReplyHeader puts the provider's headers that a client may see into dst,
+// with credentials masked by scrub.
+func copyReplyHeader(dst, provider http.Header, scrub func(string) string) {
+	named := connectionNames(provider)
+	for name, values := range provider {
+		if hopByHop(name) || keptFromClient(name) || slices.Contains(named, name) {
+			continue
+		}
+		for i, v := range values {
+			if clean := scrub(v); clean != v {
+				values = append([]string(nil), values...)
+				values[i] = clean
+			}
+		}
+		dst[name] = values
+	}
+}
+
+func keptFromClient(name string) bool {
+	switch name {
+	case "Set-Cookie", "Alt-Svc", "Strict-Transport-Security", "Location",
+		"Openai-Organization", "Openai-Project", "Anthropic-Organization-Id":
+		return true
+	}
+	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Cf-")
+}
+
+// hopByHop names the headers of one connection (RFC 9110 §7.6.1, and those that
+// older software treats so).
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// connectionNames gives the headers that a Connection header names.
+func connectionNames(h http.Header) []string {
+	var names []string
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				names = append(names, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,196 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"proxycast/upstream/dialect"
+)
+
+// How provider lists are fetched and kept.
+const (
+	listTimeout   = 3 * time.Second  // a provider that takes longer is left out
+	listLifetime  = 10 * time.Minute // of a list
+	retryLifetime = 30 * time.Second // of a failure
+	maxListBody   = 8 << 20
+)
+
+// Model is one name that a client may ask for.
+type Model struct {
+	ID          string
+	DisplayName string    // the ID where the provider gives none
+	OwnedBy     string    // the provider's word, else its name in the config
+	Created     time.Time // the epoch when unknown
+}
+
+// Models lists the names that routing accepts and allows permits: aliases,
+// names in the config, and what the providers list themselves. A provider that
+// does not answer in time is left out. pin, when not empty, asks for the list of
+// one provider, by the names that it uses itself.
+func (p *Proxy) Models(ctx context.Context, pin string, allows func(model string) bool) ([]Model, *Error) {
+	providers, names := p.providers, p.aliasNames
+	if pin != "" {
+		t, err := p.route(pin, "")
+		if err != nil {
+			return nil, err
+		}
+		providers, names = []*provider{t.provider}, nil
+	}
+	lists := fetchLists(ctx, providers)
+	all := []Model{}
+	seen := map[string]bool{}
+	add := func(m Model) {
+		if seen[m.ID] || strings.Contains(m.ID, "*") || !allows(m.ID) {
+			return
+		}
+		if t, err := p.route(pin, m.ID); err == nil {
+			seen[m.ID] = true
+			all = append(all, m.completed(t.provider))
+		}
+	}
+	for _, name := range names {
+		add(Model{ID: name})
+	}
+	for i, provider := range providers {
+		for _, name := range provider.config.Models {
+			add(Model{ID: name})
+		}
+		for _, m := range lists[i] {
+			switch {
+			case pin != "", provider.serves(m.ID):
+				add(m)
+			case len(provider.config.Models) == 0: // reached by its name only
+				m.ID = provider.config.Name + "/" + m.ID
+				add(m)
+			}
+		}
+	}
+	return all, nil
+}
+
+// fetchLists gets the lists of the enabled providers, all at once.
+func fetchLists(ctx context.Context, providers []*provider) [][]Model {
+	lists := make([][]Model, len(providers))
+	var wait sync.WaitGroup
+	for i, provider := range providers {
+		if provider.enabled() {
+			wait.Go(func() { lists[i] = provider.list.get(ctx, provider) })
+		}
+	}
+	wait.Wait()
+	return lists
+}
+
+// Model gives the entry of one name that routing accepts.
+func (p *Proxy) Model(ctx context.Context, pin, id string) (Model, *Error) {
+	t, err := p.route(pin, id)
+	if err != nil {
+		return Model{}, err
+	}
+	for _, m := range t.provider.list.get(ctx, t.provider) {
+		if m.ID == t.model {
+			m.ID = id
+			return m.completed(t.provider), nil
+		}
+	}
+	return Model{ID: id}.completed(t.provider), nil
+}
+
+// completed fills in what a list leaves open.
+func (m Model) completed(p *provider) Model {
+	if m.OwnedBy == "" {
+		m.OwnedBy = p.config.Name
+	}
+	if m.DisplayName == "" {
+		m.DisplayName = m.ID
+	}
+	if m.Created.IsZero() {
+		m.Created = time.Unix(0, 0).UTC()
+	}
+	return m
+}
+
+// modelList is what a provider said it serves, kept for a while. One fetch
+// serves all who wait for it.
+type modelList struct {
+	flight  singleflight.Group
+	mu      sync.Mutex
+	models  []Model
+	expires time.Time
+}
+
+func (l *modelList) get(ctx context.Context, p *provider) []Model {
+	l.mu.Lock()
+	models, fresh := l.models, time.Now().Before(l.expires)
+	l.mu.Unlock()
+	if fresh {
+		return models
+	}
+	fetched, _, _ := l.flight.Do("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTimeout)
+		defer cancel()
+		models, err := p.fetchModels(ctx)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err != nil { // what was known before is better than nothing
+			l.expires = time.Now().Add(retryLifetime)
+			return l.models, nil
+		}
+		l.models, l.expires = models, time.Now().Add(listLifetime)
+		return models, nil
+	})
+	return fetched.([]Model)
+}
+
+// fetchModels asks the provider for its list.
+func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
+	query := ""
+	if p.config.Type == typeAnthropic {
+		query = "limit=1000"
+	}
+	header := http.Header{}
+	p.authorize(header)
+	req := &http.Request{
+		Method: http.MethodGet, URL: p.url(dialect.Models.Path(), query), Host: p.base.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
+	}
+	res, err := p.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("upstream: the model list came with status %d", res.StatusCode)
+	}
+	var list struct {
+		Data []struct {
+			ID          string    `json:"id"`
+			Created     float64   `json:"created"`
+			OwnedBy     string    `json:"owned_by"`
+			DisplayName string    `json:"display_name"`
+			CreatedAt   time.Time `json:"created_at"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxListBody)).Decode(&list); err != nil {
+		return nil, err
+	}
+	models := make([]Model, 0, len(list.Data))
+	for _, m := range list.Data {
+		created := m.CreatedAt
+		if m.Created > 0 {
+			created = time.Unix(int64(m.Created), 0)
+		}
+		if m.ID != "" {
+			models = append(models, Model{ID: m.ID, DisplayName: m.DisplayName, OwnedBy: m.OwnedBy, Created: created.UTC()})
+		}
+	}
+	return models, nil
+}

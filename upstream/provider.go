@@ -1,0 +1,169 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"proxycast/upstream/demo"
+	"proxycast/upstream/dialect"
+)
+
+// provider is one configured provider, ready to be called.
+type provider struct {
+	config    ProviderConfig
+	base      *url.URL
+	transport http.RoundTripper
+	keys      []string // credentials, used in turn
+	turn      atomic.Uint32
+	secrets   []string // what must not reach a client: keys, and credentials among the extra headers
+	list      *modelList
+}
+
+// newProvider prepares a provider. It takes over the connections of prev, the
+// provider of that name before a reload, when nothing about them has changed.
+func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
+	base, err := baseURL(cfg.Type, cfg.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("upstream: provider %q: base_url: %w", cfg.Name, err)
+	}
+	p := &provider{config: cfg, base: base, keys: cfg.credentials(), list: &modelList{}}
+	p.secrets = append(p.secrets, p.keys...)
+	for name, value := range cfg.Headers {
+		if carriesCredential(name) {
+			p.secrets = append(p.secrets, strings.TrimPrefix(value, "Bearer "))
+		}
+	}
+	switch {
+	case prev != nil && reflect.DeepEqual(prev.config, cfg):
+		p.transport, p.list = prev.transport, prev.list
+	case cfg.Type == typeDemo:
+		p.transport = demo.Transport{}
+	default:
+		if p.transport, err = newTransport(cfg); err != nil {
+			return nil, fmt.Errorf("upstream: provider %q: proxy: %w", cfg.Name, err)
+		}
+	}
+	return p, nil
+}
+
+// carriesCredential tells by its name whether a header's value is a secret.
+func carriesCredential(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range []string{"auth", "key", "token", "secret", "cookie"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// speaks reports whether the provider understands dialect d without translation.
+func (p *provider) speaks(d dialect.Dialect) bool {
+	switch p.config.Type {
+	case typeDemo:
+		return true
+	case typeAnthropic:
+		return d == dialect.Anthropic
+	}
+	return d == dialect.OpenAI
+}
+
+// enabled reports whether the provider has the credential that its config names.
+func (p *provider) enabled() bool { return p.config.Missing == "" }
+
+// url gives the address of path below the provider's base, with the client's query.
+func (p *provider) url(path, query string) *url.URL {
+	u := *p.base
+	u.Path += path
+	switch {
+	case u.RawQuery == "":
+		u.RawQuery = query
+	case query != "":
+		u.RawQuery += "&" + query
+	}
+	return &u
+}
+
+// authorize puts the provider's own headers into h: one credential, and what
+// the config adds.
+func (p *provider) authorize(h http.Header) {
+	if len(p.keys) > 0 {
+		key := p.keys[int(p.turn.Add(1)-1)%len(p.keys)]
+		if p.config.Type == typeAnthropic {
+			h["X-Api-Key"] = []string{key}
+		} else {
+			h["Authorization"] = []string{"Bearer " + key}
+		}
+	}
+	if p.config.Type == typeAnthropic && len(h["Anthropic-Version"]) == 0 {
+		h["Anthropic-Version"] = []string{"2023-06-01"}
+	}
+	for name, value := range p.config.Headers {
+		h.Set(name, value)
+	}
+}
+
+// scrub masks the provider's credentials in text.
+func (p *provider) scrub(text string) string {
+	for _, secret := range p.secrets {
+		if secret != "" && strings.Contains(text, secret) {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return text
+}
+
+// Limits on a provider's reply head, and on the connections kept for reuse.
+const (
+	maxReplyHeader   = 256 << 10
+	maxIdlePerHost   = 512
+	idleConnLifetime = 90 * time.Second
+	pingAfter        = 15 * time.Second // HTTP/2: silence after which a connection is probed
+)
+
+func newTransport(cfg ProviderConfig) (*http.Transport, error) {
+	proxy, err := proxyFunc(cfg.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: cfg.Timeouts.Connect, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    cfg.Timeouts.Connect,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
+		MaxIdleConns:           0,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleConnLifetime,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxReplyHeader,
+	}, nil
+}
+
+// proxyFunc gives what http.Transport wants for the config's proxy.
+func proxyFunc(text string) (func(*http.Request) (*url.URL, error), error) {
+	switch text {
+	case "":
+		return http.ProxyFromEnvironment, nil
+	case "none":
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("expected an http://, https:// or socks5:// URL, or none")
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+		return http.ProxyURL(u), nil
+	}
+	return nil, fmt.Errorf("proxy scheme %q is not one of http, https, socks5", u.Scheme)
+}
