@@ -1,0 +1,526 @@
+package server_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"proxycast/server"
+)
+
+// canary must not show up in any fault or warning.
+const canary = "canary-3f9c2b7d"
+
+func configEnv(name string) (string, bool) {
+	value, ok := map[string]string{
+		"KEY": canary + "-0123456789", "NAME": "dev", "EMPTY": "", "BAD_SIZE": canary,
+		"SIZE": "1MiB", "SPAN": "1d", "TYPE": "demo",
+	}[name]
+	return value, ok
+}
+
+// writeConfig puts text into config.json in a folder of its own and goes there.
+func writeConfig(t *testing.T, text string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	t.Chdir(dir)
+	writeFile(t, "config.json", text)
+	return dir
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loadText(t *testing.T, text string) *server.Config {
+	t.Helper()
+	writeConfig(t, text)
+	cfg, err := server.Load("config.json", configEnv)
+	if err != nil {
+		t.Fatalf("refused:\n%v", err)
+	}
+	return cfg
+}
+
+func TestLoadFaults(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		writeConfig(t, text)
+		_, err := server.Load("config.json", configEnv)
+		if err == nil {
+			t.Errorf("%s\naccepted, want\n%s", text, want)
+		} else if err.Error() != want {
+			t.Errorf("%s\ngives\n%v\nwant\n%s", text, err, want)
+		}
+	}
+
+	// Syntax.
+	f("", `config.json:1:1: the file is empty; {} is enough`)
+	f("  // nothing", `config.json:1:13: the file is empty; {} is enough`)
+	f("\ufeff x", `config.json:1:2: this is not a value; a string stands in double quotes`)
+	f(`{} {}`, `config.json:1:4: expected the end of the file, got {`)
+	f(`{"server"`, `config.json:1:10: expected ":" after the key, got the end of the file`)
+	f(`{"server":`, `config.json:1:11: expected a value, got the end of the file`)
+	f("{\n  \"server\": {\n", `config.json:2:13: this { is never closed`)
+	f(`{"auth": {"keys": [1`, `config.json:1:19: this [ is never closed`)
+	f(`{"auth": {"keys": [,]}}`, `config.json:1:20: expected a value, got ,`)
+	f(`{,}`, `config.json:1:2: expected a key in double quotes or "}", got ,`)
+	f(`{server: {}}`, `config.json:1:2: expected a key in double quotes or "}", got s`)
+	f(`{'server': {}}`, `config.json:1:2: expected a key in double quotes or "}", got '`)
+	f(`{"server" {}}`, `config.json:1:11: expected ":" after the key, got {`)
+	f(`{"server": {} "auth": {}}`, `config.json:1:15: expected "," or "}", got "`)
+	f(`{"cors": {"origins": ["a" "b"]}}`, `config.json:1:27: expected "," or "]", got "`)
+	f(`{"auth": {"enabled": True}}`, `config.json:1:22: this is not a value; a string stands in double quotes`)
+	f(`{"server": {"port": 08}}`, `config.json:1:21: this is not a number`)
+	f(`{"server": {"port": +8}}`, `config.json:1:21: expected a value, got +`)
+	f(`{"server": {"host": "a}`, `config.json:1:21: this string is never closed`)
+	f("{\"server\": {\"host\": \"a\n\"}}", `config.json:1:21: this string is never closed`)
+	f("{\"server\": {\"host\": \"a\tb\"}}", `config.json:1:23: a control character in a string is written \u0009`)
+	f(`{"logs": {"file": "C:\logs"}}`, `config.json:1:23: an escape that JSON does not have; a backslash itself is written \\`)
+	f(`{} /* open`, `config.json:1:4: this comment is never closed`)
+	f(`{} / x`, `config.json:1:4: expected the end of the file, got /`)
+	f("{}\x00", `config.json:1:3: expected the end of the file, got '\x00'`)
+	f("{\n\"a\": \"\xff\"}", `config.json:2:7: the file is not UTF-8 here`)
+	f(strings.Repeat("[", 101), `config.json:1:101: nested deeper than 100 levels`)
+
+	// Kinds.
+	f(`[]`, `config.json:1:1: expected an object, got a list`)
+	f(`{"server": null}`, `config.json:1:12: server: expected an object, got null`)
+	f(`{"server": {"port": "9090"}}`, `config.json:1:21: server.port: expected a whole number, got a string`)
+	f(`{"server": {"port": 90.5}}`, `config.json:1:21: server.port: expected a whole number, got 90.5`)
+	f(`{"server": {"port": 1e3}}`, `config.json:1:21: server.port: expected a whole number, got 1e3`)
+	f(`{"server": {"port": 99999999999999999999}}`, `config.json:1:21: server.port: 99999999999999999999 is out of range`)
+	f(`{"server": {"host": 1}}`, `config.json:1:21: server.host: expected a string, got a number`)
+	f(`{"server": {"hosts": "a.example"}}`, `config.json:1:22: server.hosts: expected a list, got a string`)
+	f(`{"server": {"hosts": [true]}}`, `config.json:1:23: server.hosts[0]: expected a string, got true`)
+	f(`{"auth": {"enabled": "yes"}}`, `config.json:1:22: auth.enabled: expected true or false, got a string`)
+	f(`{"upstream": {"models": {"gpt-4.1": 1}}}`, `config.json:1:37: upstream.models.gpt-4.1: expected a string, got a number`)
+
+	// Keys.
+	f(`{"sever": {}}`, `config.json:1:2: sever: unknown field (did you mean "server"?)`)
+	f(`{"server": {"Host": "::1"}}`, `config.json:1:13: server.Host: unknown field (did you mean "host"?)`)
+	f(`{"server": {"maxBody": 1}}`, `config.json:1:13: server.maxBody: unknown field (did you mean "max_body"?)`)
+	f(`{"server": {"prot": 1}}`, `config.json:1:13: server.prot: unknown field (did you mean "port"?)`)
+	f(`{"server": {"color": 1}}`, `config.json:1:13: server.color: unknown field`)
+	f(`{"server": {"a b": 1}}`, `config.json:1:13: server.a b: unknown field`)
+	f(`{"server": {"port": 1, "port": 2}}`, `config.json:1:24: server.port: this key is given twice`)
+	f(`{"upstream": {"models": {"a": "demo/demo-1", "\u0061": "demo/demo-1"}}}`, `config.json:1:46: upstream.models.a: this key is given twice`)
+
+	// Forms.
+	f(`{"server": {"max_body": "32M"}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got "32M"`)
+	f(`{"server": {"max_body": "-1"}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got "-1"`)
+	f(`{"server": {"max_body": "9999999TiB"}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got "9999999TiB"`)
+	f(`{"server": {"max_body": true}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got true`)
+	f(`{"server": {"drain": 30}}`, `config.json:1:22: server.drain: expected a duration such as "30s", got a number`)
+	f(`{"server": {"drain": "30"}}`, `config.json:1:22: server.drain: expected a duration such as "30s", got "30"`)
+	f(`{"server": {"drain": "-1s"}}`, `config.json:1:22: server.drain: must not be negative`)
+	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "expires": "tomorrow"}]}}`,
+		`config.json:1:62: auth.keys[0].expires: expected a time such as "2027-01-01T00:00:00Z", got "tomorrow"`)
+	f(`{"upstream": {"providers": [{"name": "a", "type": "Demo"}]}}`,
+		`config.json:1:51: upstream.providers[0].type: expected one of openai, anthropic, demo, got "Demo"`)
+
+	// References.
+	f(`{"server": {"host": "${HOST}"}}`, `config.json:1:21: server.host: the variable HOST is not set`)
+	f(`{"server": {"host": "${EMPTY}"}}`, `config.json:1:21: server.host: the variable EMPTY is not set`)
+	f(`{"server": {"host": "${HOST"}}`, `config.json:1:21: server.host: ${ without }; a literal dollar is written $$`)
+	f(`{"server": {"host": "${HOST:-localhost}"}}`, `config.json:1:21: server.host: a reference is ${NAME}, with letters, digits and _, or ${file:path}`)
+	f(`{"server": {"host": "${}"}}`, `config.json:1:21: server.host: a reference is ${NAME}, with letters, digits and _, or ${file:path}`)
+	f(`{"server": {"host": "${file:}"}}`, `config.json:1:21: server.host: ${file:} names no file`)
+	f(`{"server": {"max_body": "${BAD_SIZE}"}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got "${BAD_SIZE}"`)
+
+	// What values mean.
+	f(`{"server": {"port": 65536}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
+	f(`{"server": {"port": -1}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
+	f(`{"server": {"host": ""}}`, `config.json:1:21: server.host: "" is neither an IP address nor a host name`)
+	f(`{"server": {"host": "http://localhost"}}`, `config.json:1:21: server.host: "http://localhost" is neither an IP address nor a host name`)
+	f(`{"server": {"host": "127.0.0.256"}}`, `config.json:1:21: server.host: "127.0.0.256" is neither an IP address nor a host name`)
+	f(`{"server": {"hosts": ["ok.example", "a.example:80"]}}`,
+		`config.json:1:37: server.hosts[1]: "a.example:80" is neither an IP address nor a host name; write it without scheme, port and path`)
+	f(`{"server": {"max_body": "1023B"}}`, `config.json:1:25: server.max_body: must be at least 1KiB`)
+	f(`{"server": {"max_inflight_bytes": "1MiB"}}`, `config.json:1:35: server.max_inflight_bytes: must be at least max_body`)
+	f(`{"server": {"max_connections": -1}}`, `config.json:1:32: server.max_connections: must not be negative`)
+	f(`{"server": {"tls": {"cert": "a.pem"}}}`, `config.json:1:29: server.tls.cert: needs tls.key too`)
+	f(`{"server": {"tls": {"key": "a.pem"}}}`, `config.json:1:28: server.tls.key: needs tls.cert too`)
+	f(`{"server": {"host": "0.0.0.0"}, "auth": {"enabled": false}}`,
+		`config.json:1:21: server.host: auth is off, so the host must be 127.0.0.1, ::1 or localhost`)
+}
+
+func TestLoadReportsEveryFaultInOrder(t *testing.T) {
+	writeConfig(t, "\ufeff{\r\n"+
+		`  "upstream": {"models": {"快": "演示", "慢": 7}},`+"\r\n"+
+		`  "srver": 1,`+"\r\n"+
+		`  "server": {"port": 70000, "host": 5, /* 注释 */ "drain": "1 hour",`+"\r\n"+
+		`    "max_body": "big", "max_inflight_bytes": 1}`+"\r\n}")
+	_, err := server.Load("./config.json", configEnv)
+	var faults server.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("got %v, want Faults", err)
+	}
+	// Other packages judge the alias too; only what is decoded here counts.
+	faults = slices.DeleteFunc(faults, func(f server.Fault) bool { return f.Column == 32 && f.Line == 2 })
+	want := strings.Join([]string{
+		`./config.json:2:43: upstream.models.慢: expected a string, got a number`,
+		`./config.json:3:3: srver: unknown field (did you mean "server"?)`,
+		`./config.json:4:22: server.port: must be from 0 to 65535`,
+		`./config.json:4:37: server.host: expected a string, got a number`,
+		`./config.json:4:58: server.drain: expected a duration such as "30s", got "1 hour"`,
+		`./config.json:5:17: server.max_body: expected a size such as "32MiB" or a number of bytes, got "big"`,
+		`./config.json:5:46: server.max_inflight_bytes: must be at least max_body`,
+	}, "\n")
+	if faults.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", faults, want)
+	}
+}
+
+func TestLoadDefaults(t *testing.T) {
+	dir := writeConfig(t, "{}")
+	cfg, err := server.Load("config.json", configEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dir, err = os.Getwd(); err != nil { // as Load sees it, links resolved
+		t.Fatal(err)
+	}
+	want := server.Settings{Host: "127.0.0.1", Port: 9090, MaxBody: 32 << 20, MaxInflightBytes: 256 << 20, Drain: 30 * time.Second}
+	if !reflect.DeepEqual(cfg.Server, want) {
+		t.Errorf("server is %+v, want %+v", cfg.Server, want)
+	}
+	if cfg.Path != filepath.Join(dir, "config.json") || cfg.Dir != dir {
+		t.Errorf("path is %s, folder is %s", cfg.Path, cfg.Dir)
+	}
+	if want := filepath.Join(dir, "data", "admin.key"); cfg.Auth.AdminKeyFile != want {
+		t.Errorf("admin key file is %s, want %s", cfg.Auth.AdminKeyFile, want)
+	}
+	if want := filepath.Join(dir, "data", "requests.jsonl"); cfg.Logs.File != want {
+		t.Errorf("log file is %s, want %s", cfg.Logs.File, want)
+	}
+	if !cfg.Auth.Enabled || len(cfg.Warnings) > 0 {
+		t.Errorf("auth is %v, warnings are %q", cfg.Auth.Enabled, cfg.Warnings)
+	}
+	if p := cfg.Upstream.Providers; len(p) != 1 || p[0].Name != "demo" || !p[0].StreamUsage || p[0].Timeouts.Total != 30*time.Minute {
+		t.Errorf("providers are %+v", p)
+	}
+
+	cfg = loadText(t, `{"cors": {"origins": []}, "upstream": {"providers": [
+		{"name": "a", "type": "demo", "stream_usage": false},
+		{"name": "b", "type": "demo", "timeouts": {"idle": "7d"}}]}}`)
+	if len(cfg.CORS.Origins) != 0 || !slices.Equal(cfg.CORS.Headers, []string{"*"}) {
+		t.Errorf("cors is %+v", cfg.CORS)
+	}
+	p := cfg.Upstream.Providers
+	if p[0].StreamUsage || p[0].Timeouts.Idle != 2*time.Minute {
+		t.Errorf("first provider is %+v", p[0])
+	}
+	if !p[1].StreamUsage || p[1].Timeouts.Idle != 7*24*time.Hour || p[1].Timeouts.Connect != 10*time.Second {
+		t.Errorf("second provider is %+v", p[1])
+	}
+}
+
+func TestLoadForms(t *testing.T) {
+	cfg := loadText(t, "\ufeff// before\n"+`{ /**/ "server": /* a "comment" { */ {
+		"host": "::1", // not the end: */ "
+		"hosts": ["gateway.example", "10.0.0.7", "my_box",],
+		"max_body": "10MB", "max_inflight_bytes": 1073741824, "drain": "1m30s",
+	}, "auth": {"keys": [{"name": "t\u00e9st // no comment", "key": "${KEY}", "expires": "2999-01-01T00:00:00+02:00",},]},
+	} /* after */ //`)
+	if s := cfg.Server; s.Host != "::1" || len(s.Hosts) != 3 || s.MaxBody != 10e6 || s.MaxInflightBytes != 1<<30 || s.Drain != 90*time.Second {
+		t.Errorf("server is %+v", s)
+	}
+	k := cfg.Auth.Keys[0]
+	if k.Name != "tést // no comment" || !k.Expires.Equal(time.Date(2998, 12, 31, 22, 0, 0, 0, time.UTC)) {
+		t.Errorf("key is %+v", k)
+	}
+}
+
+func TestLoadHosts(t *testing.T) {
+	f := func(host string, auth bool, ok bool) {
+		t.Helper()
+		text, err := json.Marshal(map[string]any{"server": map[string]any{"host": host}, "auth": map[string]any{"enabled": auth}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeConfig(t, string(text))
+		if _, err := server.Load("config.json", configEnv); (err == nil) != ok {
+			t.Errorf("host %q with auth %v: %v", host, auth, err)
+		}
+	}
+	for _, loopback := range []string{"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"} {
+		f(loopback, true, true)
+		f(loopback, false, true)
+	}
+	for _, open := range []string{"0.0.0.0", "::", "192.168.1.4", "gateway.example", "gateway.example.", "fe80::1%eth0", "localhost.example"} {
+		f(open, true, true)
+		f(open, false, false)
+	}
+	for _, wrong := range []string{"[::1]", "a b", "a..b", "-a", ".", "1.2.3", "*", "a/b", "bücher.example", strings.Repeat("a", 64)} {
+		f(wrong, true, false)
+	}
+}
+
+func TestLoadExpandsReferences(t *testing.T) {
+	dir := writeConfig(t, "")
+	writeFile(t, "secret.txt", "from-a-file\r\n\n")
+	f := func(text, want string) {
+		t.Helper()
+		quoted, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, "config.json", `{"$schema": `+string(quoted)+`}`)
+		cfg, err := server.Load("config.json", configEnv)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if cfg.Schema != want {
+			t.Errorf("%s gives %q, want %q", text, cfg.Schema, want)
+		}
+	}
+	f(`plain`, "plain")
+	f(`${NAME}`, "dev")
+	f(`<${NAME}|${NAME}>`, "<dev|dev>")
+	f(`$`, "$")
+	f(`a$b$`, "a$b$")
+	f(`$$`, "$")
+	f(`$${NAME}`, "${NAME}")
+	f(`$$${NAME}`, "$dev")
+	f(`${file:secret.txt}`, "from-a-file\r\n")
+	f(`a ${file:`+filepath.Join(dir, "secret.txt")+`}`, "a from-a-file\r\n")
+
+	cfg := loadText(t, `{"upstream": {"models": {"${NAME}": "demo/demo-1"}}}`)
+	if cfg.Upstream.Models["${NAME}"] != "demo/demo-1" {
+		t.Errorf("a key was expanded: %v", cfg.Upstream.Models)
+	}
+}
+
+func TestLoadReferencedFileFaults(t *testing.T) {
+	dir := writeConfig(t, `{"server": {"hosts": ["${file:gone}", "${file:empty}", "${file:big}", "${file:bad}", "${file:two\nlines}"], "drain": "${file:bad}"}}`)
+	writeFile(t, "empty", "\n")
+	writeFile(t, "big", strings.Repeat(canary, 64<<10/len(canary)+1))
+	writeFile(t, "bad", canary+" \n")
+	_, err := server.Load("config.json", configEnv)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"server.hosts[0]: ", filepath.Join(dir, "gone"), "empty is empty", "big is larger than 64 KiB", "two lines", `got "${file:bad}"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
+	}
+	var faults server.Faults
+	if !errors.As(err, &faults) || len(faults) != strings.Count(err.Error(), "\n")+1 {
+		t.Errorf("not one fault a line:\n%v", err)
+	}
+}
+
+func TestLoadPaths(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "key.pem")
+	quoted, err := json.Marshal(outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := loadText(t, `{"server": {"tls": {"cert": "tls/cert.pem", "key": `+string(quoted)+`}}}`)
+	if want := filepath.Join(cfg.Dir, "tls", "cert.pem"); cfg.Server.TLS.Cert != want || cfg.Server.TLS.Key != outside {
+		t.Errorf("tls is %+v, want %s and %s", cfg.Server.TLS, want, outside)
+	}
+}
+
+func TestLoadUnsetCredential(t *testing.T) {
+	cfg := loadText(t, `{"upstream": {"providers": [
+  {"name": "a", "type": "openai", "base_url": "https://a.example", "api_key": "${A_KEY}"},
+  {"name": "b", "type": "openai", "base_url": "https://b.example", "api_keys": ["${KEY}", "x ${EMPTY}", "${B_KEY}"]},
+  {"name": "c", "type": "openai", "base_url": "https://c.example", "api_key": "${KEY}"}]}}`)
+	p := cfg.Upstream.Providers
+	if p[0].Missing != "A_KEY" || p[0].APIKey != "" {
+		t.Errorf("first provider is %+v", p[0])
+	}
+	if p[1].Missing != "EMPTY" || len(p[1].APIKeys) != 3 || p[1].APIKeys[1] != "" {
+		t.Errorf("second provider is %+v", p[1])
+	}
+	if p[2].Missing != "" || !strings.HasPrefix(p[2].APIKey, canary) {
+		t.Errorf("third provider is %+v", p[2])
+	}
+	const want = `config.json:2:79: upstream.providers[0].api_key: the variable A_KEY is not set; this entry is disabled`
+	if len(cfg.Warnings) < 3 || cfg.Warnings[0] != want {
+		t.Errorf("warnings are %q, want first %q", cfg.Warnings, want)
+	}
+}
+
+func TestLoadWarnsOfReadableSecrets(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes mean nothing on Windows")
+	}
+	f := func(mode os.FileMode, key string, want bool) {
+		t.Helper()
+		writeConfig(t, `{"auth": {"keys": [
+  {"name": "a", "key": "`+key+`"}]},
+  "upstream": {"providers": [{"name": "p", "type": "demo", "proxy": "none"},
+    {"name": "q", "type": "demo", "proxy": "socks5://127.0.0.1:1080"}]}}`)
+		if err := os.Chmod("config.json", mode); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := server.Load("config.json", configEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := slices.ContainsFunc(cfg.Warnings, func(w string) bool {
+			return strings.HasPrefix(w, "config.json:2:24: auth.keys[0].key: a secret is written out here")
+		})
+		if found != want {
+			t.Errorf("mode %o, key %s: warnings are %q", mode, key, cfg.Warnings)
+		}
+		if strings.Contains(strings.Join(cfg.Warnings, "\n"), canary) {
+			t.Errorf("a warning shows the secret: %q", cfg.Warnings)
+		}
+	}
+	f(0o600, canary+"-0123", false)
+	f(0o640, canary+"-0123", true)
+	f(0o604, canary+"-0123", true)
+	f(0o644, "${KEY}", false)
+}
+
+func TestLoadShowsNoSecret(t *testing.T) {
+	f := func(text string) {
+		t.Helper()
+		writeConfig(t, text)
+		cfg, err := server.Load("config.json", configEnv)
+		said := ""
+		if err != nil {
+			said = err.Error()
+		} else {
+			said = strings.Join(cfg.Warnings, "\n")
+		}
+		if strings.Contains(said, canary) {
+			t.Errorf("%s\nsays\n%s", text, said)
+		}
+	}
+	f(`{"auth": {"keys": [{"name": "a", "key": ` + canary + `}]}}`)
+	f(`{"auth": {"keys": [{"name": "a", "key": "${` + canary + `}"}]}}`)
+	f(`{"auth": {"keys": [{"name": "a", "key": ["` + canary + `"]}]}}`)
+	f(`{"auth": {"keys": [{"name": "a", "key": "` + canary + ` ${KEY} ${NONE}"}]}}`)
+	f(`{"auth": {"keys": [{"name": "a", "key": "` + canary + `", "key_sha256": "${KEY}"}]}}`)
+	f(`{"server": {"drain": "${KEY}", "max_body": "${KEY}"}, "auth": {"keys": [{"expires": "${KEY}"}]}}`)
+	f(`{"upstream": {"providers": [{"type": "${KEY}", "api_key": "` + canary + `\u0000", "proxy": "` + canary + `"}]}}`)
+}
+
+func TestLoadRefusesTheFile(t *testing.T) {
+	dir := t.TempDir()
+	gone := filepath.Join(dir, "gone.json")
+	_, err := server.Load(gone, configEnv)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), gone+": ") || !strings.Contains(err.Error(), "write {} into it") {
+		t.Errorf("missing file: %v", err)
+	}
+	if _, err := server.Load(dir, configEnv); err == nil {
+		t.Error("a folder is accepted")
+	}
+	big := filepath.Join(dir, "big.json")
+	writeFile(t, big, "{}"+strings.Repeat(" ", 4<<20-1))
+	if _, err := server.Load(big, configEnv); err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
+		t.Errorf("big file: %v", err)
+	}
+}
+
+func TestShippedConfig(t *testing.T) {
+	text, err := os.ReadFile("../config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(text) {
+		t.Error("it is not plain JSON")
+	}
+	cfg, err := server.Load("../config.json", configEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range cfg.Warnings {
+		if !strings.Contains(w, "API_KEY is not set") {
+			t.Errorf("warning: %s", w)
+		}
+	}
+
+	// Apart from providers and aliases it says what {} means.
+	defaults := loadText(t, "{}")
+	if cfg.Server.Hosts = nil; !reflect.DeepEqual(cfg.Server, defaults.Server) {
+		t.Errorf("server is %+v, the default is %+v", cfg.Server, defaults.Server)
+	}
+	if !reflect.DeepEqual(cfg.CORS, defaults.CORS) {
+		t.Errorf("cors is %+v, the default is %+v", cfg.CORS, defaults.CORS)
+	}
+	if cfg.Logs.File = defaults.Logs.File; !reflect.DeepEqual(cfg.Logs, defaults.Logs) {
+		t.Errorf("logs is %+v, the default is %+v", cfg.Logs, defaults.Logs)
+	}
+	if got, want := cfg.Upstream.Providers[0].Timeouts, defaults.Upstream.Providers[0].Timeouts; got != want {
+		t.Errorf("timeouts are %+v, the default is %+v", got, want)
+	}
+}
+
+// jsoncToken matches what has to be seen whole to find comments and trailing commas.
+var jsoncToken = regexp.MustCompile(`(?s)"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|,(?:\s|//[^\n]*(?:\n|$)|/\*.*?\*/)*[}\]]`)
+
+// plainJSON is text without comments, trailing commas and byte order mark.
+func plainJSON(text []byte) []byte {
+	text = []byte(strings.TrimPrefix(string(text), "\ufeff"))
+	return jsoncToken.ReplaceAllFunc(text, func(token []byte) []byte {
+		switch token[0] {
+		case '/':
+			return []byte(" ")
+		case ',':
+			return token[len(token)-1:]
+		}
+		return token
+	})
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, ``, "\ufeff{}", `{"server": {"port": 0,},}`, `{"server": {"Port": "a", "port": 1, "port": null}}`,
+		"{\r\n// 注释\r\n\"auth\": {\"keys\": [{\"name\": \"开发\", \"kye\": \"${KEY}\"}]}}",
+		`{"upstream": {"providers": [{"name": "a", "type": "openai", "api_keys": ["${NONE}"], "headers": {"a.b": "$${x}"}}]}}`,
+		`{"upstream": {"models": {"a.b[0]": "demo/demo-1", "": "x"}}}`,
+		`{"server": {"hosts": ["${file:nowhere}"], "drain": "7d", "max_body": "1KiB"}} /* end */`,
+		`{"server": {"host": "${file:a\nb}"}, "upstream": {"models": {"a\nb": 1}}}`,
+		`{"a": "\ud800\u0000", "b": -1.5e+3, "c": [[[true, false, null]]]}`, "{\"a\": \"\xff\"}",
+	} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "config.json")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := server.Load(path, configEnv)
+		if err == nil {
+			if cfg == nil || !json.Valid(plainJSON(text)) {
+				t.Errorf("%q is accepted and gives %v", text, cfg)
+			}
+			return
+		}
+		var faults server.Faults
+		if !errors.As(err, &faults) || len(faults) == 0 {
+			t.Fatalf("%q: not Faults: %v", text, err)
+		}
+		if lines := strings.Count(err.Error(), "\n") + 1; lines != len(faults) {
+			t.Errorf("%q: %d faults on %d lines", text, len(faults), lines)
+		}
+		lines := strings.Split(string(text), "\n")
+		for i, fault := range faults {
+			if fault.Line < 1 || fault.Line > len(lines) || fault.Column < 1 || fault.Column > utf8.RuneCountInString(lines[fault.Line-1])+1 {
+				t.Errorf("%q: fault outside of the file: %v", text, fault)
+			}
+			if i > 0 && (fault.Line < faults[i-1].Line || fault.Line == faults[i-1].Line && fault.Column < faults[i-1].Column) {
+				t.Errorf("%q: faults out of order:\n%v", text, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,232 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"proxycast/logs"
+	"proxycast/upstream"
+	"proxycast/upstream/dialect"
+)
+
+// How long a peer may hold a connection up.
+const (
+	bodyProgress    = 15 * time.Second // without a byte of the request's body
+	bodyTotal       = 30 * time.Second // for the whole body, plus a second for each
+	bodyPerSecond   = 128 << 10        // bytes
+	writeProgress   = 60 * time.Second // for a chunk of the reply to be taken
+	deadlineRenewal = 5 * time.Second  // how stale a write deadline may be: saves a system call a chunk
+)
+
+// exchange is one request and its answer: the one ResponseWriter wrapper, which
+// counts what passes, and the record that comes of it.
+//
+// Where the reply has a Content-Length it withholds the last byte until the
+// record is written, so that a client that has seen the whole reply finds it in
+// the log.
+type exchange struct {
+	http.ResponseWriter
+	server  *Server
+	gateway *gateway
+	control *http.ResponseController
+	dialect dialect.Dialect
+	rec     logs.Record
+	start   time.Time
+
+	silent   bool // leaves no record
+	aborted  bool // the connection must be broken
+	status   int
+	declared int64 // the reply's Content-Length; -1: none
+	written  int64
+	held     []byte // the withheld last byte
+	deadline time.Time
+}
+
+func (s *Server) newExchange(g *gateway, w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{
+		ResponseWriter: w, server: s, gateway: g, control: http.NewResponseController(w),
+		dialect: pathDialect(r), start: time.Now(), declared: -1,
+	}
+	remote, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		remote = r.RemoteAddr
+	}
+	x.rec = logs.Record{
+		Time: x.start, ID: "req_" + rand.Text(), Method: r.Method, Path: r.URL.Path,
+		Client: r.UserAgent(), Remote: remote,
+	}
+	ids := []string{x.rec.ID}
+	w.Header()["X-Request-Id"] = ids
+	w.Header()["Request-Id"] = ids
+	if r.Body != http.NoBody {
+		x.control.SetReadDeadline(x.start.Add(bodyProgress)) // or net/http drains a refused body without a limit
+	}
+	return x
+}
+
+// Unwrap serves http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+func (x *exchange) WriteHeader(status int) {
+	if status >= 200 && x.status == 0 {
+		x.status = status
+		if n, err := strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64); err == nil {
+			x.declared = n
+		}
+	}
+	x.renewDeadline()
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	x.renewDeadline()
+	body := p
+	if last := x.declared - x.written - 1; x.declared > 0 && int64(len(p)) == last+1 && len(p) > 0 {
+		x.held = append(x.held, p[last])
+		body = p[:last]
+	}
+	n, err := x.ResponseWriter.Write(body)
+	x.written += int64(n)
+	if err == nil && len(body) < len(p) {
+		x.written++
+		n++
+	}
+	return n, err
+}
+
+func (x *exchange) renewDeadline() {
+	if now := time.Now(); now.Add(writeProgress - deadlineRenewal).After(x.deadline) {
+		x.deadline = now.Add(writeProgress)
+		x.control.SetWriteDeadline(x.deadline)
+	}
+}
+
+// finish ends the exchange: it answers a panic, writes the record, and only
+// then lets the reply end. It is deferred, and panics on where the connection
+// must be broken.
+func (x *exchange) finish(r *http.Request) {
+	if p := recover(); p != nil {
+		if p != http.ErrAbortHandler {
+			fmt.Fprintf(os.Stderr, "proxycast: request %s: panic of type %T\n%s", x.rec.ID, p, debug.Stack())
+			x.rec.ErrorType = "internal"
+		}
+		if x.status == 0 && p != http.ErrAbortHandler {
+			x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "internal", Message: "the gateway failed on this request; its log has the details"}, nil)
+		} else {
+			x.aborted = true
+		}
+	}
+	if !x.silent {
+		x.record()
+	}
+	if x.aborted {
+		panic(http.ErrAbortHandler)
+	}
+	if len(x.held) > 0 {
+		x.ResponseWriter.Write(x.held)
+	}
+	if r.Body != http.NoBody && x.status >= 400 {
+		x.control.SetReadDeadline(time.Now().Add(refusedBody))
+	}
+}
+
+// refusedBody is how long the rest of a refused request's body may take.
+const refusedBody = 2 * time.Second
+
+func (x *exchange) record() {
+	if x.rec.Status == 0 {
+		x.rec.Status = x.status
+	}
+	if x.rec.Status == 0 {
+		x.rec.Status = http.StatusOK
+	}
+	x.rec.Duration = time.Since(x.start)
+	x.rec.ResponseBytes = x.written
+	x.server.store.Add(&x.rec) // a log that fails must not fail the request; the store counts and tells
+}
+
+// fail answers with an error of the gateway's own, in the dialect of the path:
+// the one place that does. cause, which may be nil, is for the log.
+func (x *exchange) fail(f dialect.Failure, cause error) {
+	if x.rec.ErrorType == "" {
+		x.rec.ErrorType = f.Code
+	}
+	x.rec.Error = f.Message
+	if cause != nil {
+		x.rec.Error = cause.Error()
+	}
+	x.rec.Status = f.Status
+	if f.Status == statusClientGone {
+		x.aborted = true
+		return
+	}
+	f.RequestID = x.rec.ID
+	h := x.Header()
+	switch f.Status {
+	case http.StatusUnauthorized:
+		h["Www-Authenticate"] = []string{"Bearer"}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if len(h["Retry-After"]) == 0 {
+			h["Retry-After"] = []string{"1"}
+		}
+	}
+	x.send(f.Status, "application/json", f.Body(x.dialect))
+}
+
+// statusClientGone is the record's status of a request whose client has left.
+const statusClientGone = 499
+
+// failWith answers with an error of upstream's.
+func (x *exchange) failWith(e *upstream.Error) {
+	x.fail(dialect.Failure{Status: e.Status, Code: e.Code, Param: e.Param, Message: e.Message}, e)
+}
+
+// sendJSON answers with v.
+func (x *exchange) sendJSON(status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // v is ours and always encodes
+	}
+	x.send(status, "application/json", append(body, '\n'))
+}
+
+func (x *exchange) send(status int, contentType string, body []byte) {
+	h := x.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	x.WriteHeader(status)
+	if x.rec.Method != http.MethodHead {
+		x.Write(body)
+	}
+}
+
+// pathDialect gives the dialect of a path: anthropic where the segment after
+// the base is messages, or models with an anthropic-version header.
+func pathDialect(r *http.Request) dialect.Dialect {
+	path := r.URL.Path
+	if rest, ok := strings.CutPrefix(path, "/api/provider/"); ok {
+		_, rest, _ = strings.Cut(rest, "/")
+		path = "/" + rest
+	}
+	for range 2 {
+		path = strings.TrimPrefix(path, "/v1")
+	}
+	path = strings.TrimPrefix(path, "/")
+	segment, _, _ := strings.Cut(path, "/")
+	if segment == "messages" || segment == "models" && len(r.Header["Anthropic-Version"]) > 0 {
+		return dialect.Anthropic
+	}
+	return dialect.OpenAI
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"proxycast/auth"
+	"proxycast/upstream"
+	"proxycast/upstream/dialect"
+)
+
+// relay answers one API request from start to end.
+func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
+	return func(x *exchange, r *http.Request, key *auth.Key) {
+		x.server.inFlight.Add(1)
+		defer x.server.inFlight.Add(-1)
+		x.rec.Endpoint = e.String()
+		body, ok := x.readBody(r)
+		if !ok {
+			return
+		}
+		q, err := dialect.Parse(e, body.Bytes())
+		if err != nil {
+			body.Release()
+			x.failBody(err)
+			return
+		}
+		model := q.Model()
+		x.rec.Model, x.rec.Stream = model, q.Stream
+		done, err := key.Begin(model)
+		if err != nil {
+			body.Release()
+			x.failKey(err)
+			return
+		}
+		rep := x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
+		done(tokens(rep.Usage))
+		x.report(rep)
+	}
+}
+
+// tokens is what a call counts for in a key's limits: what the provider said.
+func tokens(u dialect.Usage) (n int64) {
+	for _, part := range []*int64{u.Input, u.Output} {
+		if part != nil {
+			n += *part
+		}
+	}
+	return n
+}
+
+// report copies what became of the call into the record, and answers where the
+// relay has sent nothing.
+func (x *exchange) report(rep upstream.Report) {
+	rec := &x.rec
+	rec.Provider, rec.UpstreamModel, rec.Attempts, rec.UpstreamID = rep.Provider, rep.Model, rep.Attempts, rep.UpstreamID
+	rec.Status, rec.FinishReason = rep.Status, rep.FinishReason
+	rec.Stream = rec.Stream || rep.Stream
+	rec.InputTokens, rec.OutputTokens = rep.Usage.Input, rep.Usage.Output
+	rec.CacheReadTokens, rec.CacheWriteTokens, rec.ReasoningTokens = rep.Usage.CacheRead, rep.Usage.CacheWrite, rep.Usage.Reasoning
+	if !rep.FirstContent.IsZero() {
+		rec.TTFT = rep.FirstContent.Sub(x.start)
+	}
+	switch {
+	case rep.Err == nil:
+	case rep.Status == 0:
+		x.failWith(rep.Err)
+	default:
+		rec.ErrorType, rec.Error = rep.Err.Code, rep.Err.Error()
+		x.aborted = rep.Aborted
+	}
+}
+
+// readBody reads the request's body, or answers why it does not.
+func (x *exchange) readBody(r *http.Request) (*upstream.Body, bool) {
+	if f := x.refuseBody(r); f != nil {
+		x.fail(*f, nil)
+		return nil, false
+	}
+	src := &progressReader{src: r.Body, x: x}
+	body, err := x.gateway.buffers.Read(src, r.ContentLength, x.gateway.config.Server.MaxBody)
+	x.rec.RequestBytes = src.read
+	if err != nil {
+		x.fail(x.bodyFailure(r, err), err)
+		return nil, false
+	}
+	if r.Body != http.NoBody {
+		x.control.SetReadDeadline(time.Time{}) // or net/http takes its passing for the client's going
+	}
+	return body, true
+}
+
+// refuseBody tells what is wrong with a body by its headers.
+func (x *exchange) refuseBody(r *http.Request) *dialect.Failure {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return &dialect.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding",
+			Message: fmt.Sprintf("a request body in Content-Encoding %.40q is not taken; send it plain", encoding)}
+	}
+	contentType := r.Header.Get("Content-Type")
+	if contentType == "" && x.gateway.config.Auth.Enabled {
+		return nil
+	}
+	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+		return &dialect.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
+			Message: fmt.Sprintf("a body of type %.100q is not taken; send JSON with Content-Type: application/json", contentType)}
+	}
+	return nil
+}
+
+// bodyFailure tells why a body could not be read.
+func (x *exchange) bodyFailure(r *http.Request, err error) dialect.Failure {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, upstream.ErrBodyTooLarge), errors.As(err, &tooLarge):
+		return dialect.Failure{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large",
+			Message: fmt.Sprintf("the body is larger than %d bytes, the gateway's server.max_body", x.gateway.config.Server.MaxBody)}
+	case errors.Is(err, upstream.ErrMemoryFull):
+		return dialect.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded",
+			Message: "the gateway holds as many request bytes as server.max_inflight_bytes allows; try again shortly"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.Header()["Connection"] = []string{"close"}
+		return dialect.Failure{Status: http.StatusRequestTimeout, Code: "request_timeout",
+			Message: "the request body came too slowly"}
+	case r.Context().Err() != nil, errors.Is(err, io.ErrUnexpectedEOF):
+		return dialect.Failure{Status: statusClientGone, Code: "client_closed", Message: "the client closed the connection"}
+	}
+	x.Header()["Connection"] = []string{"close"}
+	return dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_body", Message: "the request body could not be read"}
+}
+
+// failBody answers a body that Parse refused.
+func (x *exchange) failBody(err error) {
+	f := dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_body", Message: err.Error()}
+	var bad *dialect.BodyError
+	if errors.As(err, &bad) {
+		f.Param = bad.Param
+	}
+	x.fail(f, nil)
+}
+
+// progressReader reads a request body, which must come on: each read has
+// bodyProgress, and the whole bodyTotal plus a second for each bodyPerSecond bytes.
+type progressReader struct {
+	src  io.Reader
+	x    *exchange
+	read int64
+}
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	if p.read > 0 {
+		total := p.x.start.Add(bodyTotal + time.Duration(p.read/bodyPerSecond)*time.Second)
+		next := time.Now().Add(bodyProgress)
+		if total.Before(next) {
+			next = total
+		}
+		p.x.control.SetReadDeadline(next)
+	}
+	n, err := p.src.Read(b)
+	p.read += int64(n)
+	return n, err
+}

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"net/http"
+
+	"proxycast/upstream/dialect"
+)
+
+// routes is the whole HTTP surface. A request passes, in this order: the Host
+// check, CORS (client API only), the mux, authenticate, and its handler.
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h handler) { mux.Handle(pattern, h) }
+
+	// Client API: any key. Each call stands under every base that clients use,
+	// and again pinned to one provider.
+	for _, pin := range []string{"", "/api/provider/{provider}"} {
+		for _, base := range []string{"/v1", "/v1/v1", ""} {
+			for _, e := range []dialect.Endpoint{
+				dialect.ChatCompletions, dialect.Embeddings, dialect.Responses,
+				dialect.Messages, dialect.CountTokens,
+				dialect.Completions, dialect.Moderations, dialect.ImagesGenerations, dialect.AudioSpeech, dialect.Rerank,
+			} {
+				handle("POST "+pin+base+e.Path(), authenticate(relay(e)))
+			}
+			handle("GET "+pin+base+"/models", authenticate(listModels))
+			handle("GET "+pin+base+"/models/{id...}", authenticate(showModel))
+		}
+	}
+
+	// Operator API: admin keys only.
+	handle("GET /_logs", authenticate(admin(queryLogs)))
+	handle("GET /_status", authenticate(admin(showStatus)))
+
+	// Open, and unrecorded.
+	for _, path := range []string{"/livez", "/health", "/healthz"} {
+		handle("GET "+path, open(live))
+	}
+	handle("GET /readyz", open(readiness))
+	handle("GET /{$}", open(welcome))
+	for _, method := range []string{"GET", "POST"} { // Claude Code's probes
+		handle(method+" /api/hello", open(acknowledge))
+		handle(method+" /api/event_logging/batch", open(acknowledge))
+	}
+	return mux
+}

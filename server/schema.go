@@ -1,0 +1,85 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+)
+
+// Schema is the JSON Schema (2020-12) of config.json, indented, for editors.
+// It describes keys, types and forms; what values mean together only Load knows.
+func Schema() []byte {
+	s := schemaOf(reflect.TypeFor[Config](), "")
+	s.Dialect = "https://json-schema.org/draft/2020-12/schema"
+	s.Title = "ProxyCast config.json"
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(s); err != nil {
+		panic("server: schema: " + err.Error())
+	}
+	return out.Bytes()
+}
+
+// jsonSchema is the part of JSON Schema 2020-12 that describes a Config.
+type jsonSchema struct {
+	Dialect              string                 `json:"$schema,omitempty"`
+	Title                string                 `json:"title,omitempty"`
+	Description          string                 `json:"description,omitempty"`
+	Type                 any                    `json:"type,omitempty"` // a name, or several
+	Default              json.RawMessage        `json:"default,omitempty"`
+	AnyOf                []*jsonSchema          `json:"anyOf,omitempty"`
+	Enum                 []string               `json:"enum,omitempty"`
+	Pattern              string                 `json:"pattern,omitempty"`
+	Minimum              *int                   `json:"minimum,omitempty"`
+	Items                *jsonSchema            `json:"items,omitempty"`
+	Properties           map[string]*jsonSchema `json:"properties,omitempty"`
+	AdditionalProperties any                    `json:"additionalProperties,omitempty"` // false, or the schema of each
+}
+
+// referencePattern ends a pattern: any string may be given by a reference,
+// whose value no schema can check.
+const referencePattern = `|\$\{`
+
+// schemaOf describes a field of type t, or an element of one, by its tag.
+func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
+	switch {
+	case t == durationType:
+		return &jsonSchema{Type: "string", Pattern: `^([0-9]+d|0|([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+)$` + referencePattern}
+	case t == timeType:
+		return &jsonSchema{Type: "string", Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)$` + referencePattern}
+	case tag.Get("unit") == "bytes":
+		return &jsonSchema{Type: []string{"integer", "string"}, Minimum: new(int), Pattern: `^[0-9]+(([KMGT]i?)?B)?$` + referencePattern}
+	case tag.Get("enum") != "" && t.Kind() == reflect.String:
+		return &jsonSchema{Type: "string", AnyOf: []*jsonSchema{
+			{Enum: strings.Split(tag.Get("enum"), ",")},
+			{Pattern: strings.TrimPrefix(referencePattern, "|")},
+		}}
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		s := &jsonSchema{Type: "object", Properties: map[string]*jsonSchema{}, AdditionalProperties: false}
+		for _, f := range configFields(t) {
+			property := schemaOf(f.Type, f.Tag)
+			property.Description = f.Tag.Get("doc")
+			if _, ok := f.Tag.Lookup("default"); ok {
+				property.Default = f.defaultJSON()
+			}
+			s.Properties[f.key] = property
+		}
+		return s
+	case reflect.Map:
+		return &jsonSchema{Type: "object", AdditionalProperties: schemaOf(t.Elem(), tag)}
+	case reflect.Slice:
+		return &jsonSchema{Type: "array", Items: schemaOf(t.Elem(), tag)}
+	case reflect.Bool:
+		return &jsonSchema{Type: "boolean"}
+	case reflect.Int:
+		return &jsonSchema{Type: "integer"}
+	case reflect.String:
+		return &jsonSchema{Type: "string"}
+	}
+	panic("server: config.json has no form for " + t.String())
+}
