@@ -3,17 +3,17 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,22 +36,26 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
 }
 
-// command is one subcommand. Its flags are read before run.
+// command is one subcommand.
 type command struct {
+	name  string
 	usage string // what follows the name
 	about string
+	most  int // arguments, of which least are required
+	least int
+	flags func(c *cli, flags *flag.FlagSet)
 	run   func(c *cli, args []string) int
 }
 
-func commands() map[string]command {
-	return map[string]command{
-		"serve":       {"", "listen and serve (the default)", (*cli).serve},
-		"check":       {"", "validate the config, listen nowhere", (*cli).check},
-		"genkey":      {"NAME", "print a new key and the config line that admits it", (*cli).genkey},
-		"schema":      {"", "print the JSON Schema of the config", (*cli).schema},
-		"version":     {"", "print the version", (*cli).version},
-		"healthcheck": {"", "exit 0 if the gateway of this config is ready", (*cli).healthcheck},
-	}
+var commands = []command{
+	{name: "serve", about: "listen and serve (the default)", run: (*cli).serve},
+	{name: "check", about: "validate the config, listen nowhere", run: (*cli).check},
+	{name: "genkey", usage: "NAME", about: "print a new key and the config line that admits it", most: 1, least: 1, run: (*cli).genkey},
+	{name: "schema", about: "print the JSON Schema of the config", run: (*cli).schema},
+	{name: "version", about: "print the version", run: (*cli).version},
+	{name: "healthcheck", about: "exit 0 if the gateway of this config is ready", run: (*cli).healthcheck},
+	{name: "logs", usage: "[-f] [FILTER=VALUE ...]", about: "show the request log of the running gateway, e.g. logs -f status=5xx model='gpt-*'", most: 64,
+		flags: func(c *cli, flags *flag.FlagSet) { flags.BoolVar(&c.follow, "f", false, "follow what comes") }, run: (*cli).logs},
 }
 
 // cli is what a subcommand works with.
@@ -60,6 +64,7 @@ type cli struct {
 	getenv         func(string) (string, bool)
 	stdout, stderr io.Writer
 	config         string
+	follow         bool
 }
 
 // run executes one command line and gives its exit code. Results go to stdout,
@@ -69,16 +74,20 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
 	}
-	cmd, ok := commands()[name]
-	if !ok {
+	i := slices.IndexFunc(commands, func(cmd command) bool { return cmd.name == name })
+	if i < 0 {
 		fmt.Fprintf(stderr, "proxycast: there is no command %q\n\n", name)
 		usage(stderr)
 		return exitConfig
 	}
+	cmd := commands[i]
 	c := &cli{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr}
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.config, "config", "config.json", "the config `file`")
+	if cmd.flags != nil {
+		cmd.flags(c, flags)
+	}
 	flags.Usage = func() {
 		fmt.Fprintf(stderr, "usage: proxycast %s [-config file] %s\n\n%s\n\n", name, cmd.usage, cmd.about)
 		flags.PrintDefaults()
@@ -93,7 +102,7 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	case err != nil:
 		return exitConfig
 	}
-	if (cmd.usage == "") != (flags.NArg() == 0) || flags.NArg() > 1 {
+	if flags.NArg() < cmd.least || flags.NArg() > cmd.most {
 		flags.Usage()
 		return exitConfig
 	}
@@ -102,9 +111,8 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "commands, each with -h and -config:")
-	for _, name := range []string{"serve", "check", "genkey", "schema", "version", "healthcheck"} {
-		cmd := commands()[name]
-		fmt.Fprintf(w, "  %-18s %s\n", strings.TrimSpace(name+" "+cmd.usage), cmd.about)
+	for _, cmd := range commands {
+		fmt.Fprintf(w, "  %-32s %s\n", strings.TrimSpace(cmd.name+" "+cmd.usage), cmd.about)
 	}
 }
 
@@ -231,20 +239,39 @@ func (c *cli) healthcheck([]string) int {
 	if !ok {
 		return exitConfig
 	}
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the certificate names the public host, the call goes to this machine
-	}}
-	res, err := client.Get(cfg.Server.URL() + "/readyz")
+	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
+	defer cancel()
+	res, err := server.NewClient(cfg).Get(ctx, "/readyz", nil, nil)
 	if err != nil {
-		fmt.Fprintf(c.stderr, "not reachable: %v\n", err)
+		fmt.Fprintf(c.stderr, "not ready: %v\n", err)
 		return exitOther
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		fmt.Fprintf(c.stderr, "not ready: %s\n", res.Status)
-		return exitOther
-	}
+	res.Body.Close()
 	fmt.Fprintln(c.stdout, "ready")
+	return exitClean
+}
+
+// logs shows the request log of the gateway of this config.
+func (c *cli) logs(args []string) int {
+	cfg, ok := c.load()
+	if !ok {
+		return exitConfig
+	}
+	query := url.Values{}
+	for _, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			fmt.Fprintf(c.stderr, "%q: want FILTER=VALUE, as in status=5xx; flags stand before filters\n", arg)
+			return exitConfig
+		}
+		query.Add(name, value)
+	}
+	ctx, stop := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := server.NewClient(cfg).Logs(ctx, c.stdout, query, c.follow, isTerminal(c.stdout)); err != nil {
+		fmt.Fprintf(c.stderr, "%v\n", err)
+		return exitOther
+	}
 	return exitClean
 }
 

@@ -7,26 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"proxycast/logs"
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
 )
 
 // The operator's routes, and the open ones that tell the gateway's state.
-
-func queryLogs(x *exchange, r *http.Request) {
-	filter, err := logs.ParseFilter(r.URL.Query(), time.Now())
-	if err != nil {
-		x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_filter", Message: err.Error()}, nil)
-		return
-	}
-	page, err := x.server.store.Query(filter)
-	if err != nil {
-		x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_filter", Message: err.Error()}, nil)
-		return
-	}
-	x.sendJSON(http.StatusOK, page)
-}
 
 // status is the answer of GET /_status.
 type status struct {

@@ -138,15 +138,16 @@ func (d *configDecoder) checkSections(cfg *Config, root *jsonNode) {
 // Check reports what is wrong with s: fault for what cannot run, warn for what
 // should not. path is relative to the section, as in "tls.cert".
 func (s Settings) Check(fault, warn func(path, message string)) {
+	const notHost = "is neither an IP address nor a host name; write it without scheme, port and path"
 	if !isHost(s.Host) {
-		fault("host", fmt.Sprintf("%q is neither an IP address nor a host name", s.Host))
+		fault("host", notHost)
 	}
 	if s.Port < 0 || s.Port > 65535 {
 		fault("port", "must be from 0 to 65535")
 	}
 	for i, host := range s.Hosts {
 		if !isHost(host) {
-			fault(fmt.Sprintf("hosts[%d]", i), fmt.Sprintf("%q is neither an IP address nor a host name; write it without scheme, port and path", host))
+			fault(fmt.Sprintf("hosts[%d]", i), notHost)
 		}
 	}
 	if s.MaxBody < 1<<10 {

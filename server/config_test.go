@@ -144,11 +144,11 @@ func TestLoadFaults(t *testing.T) {
 	// What values mean.
 	f(`{"server": {"port": 65536}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
 	f(`{"server": {"port": -1}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
-	f(`{"server": {"host": ""}}`, `config.json:1:21: server.host: "" is neither an IP address nor a host name`)
-	f(`{"server": {"host": "http://localhost"}}`, `config.json:1:21: server.host: "http://localhost" is neither an IP address nor a host name`)
-	f(`{"server": {"host": "127.0.0.256"}}`, `config.json:1:21: server.host: "127.0.0.256" is neither an IP address nor a host name`)
+	f(`{"server": {"host": ""}}`, `config.json:1:21: server.host: is neither an IP address nor a host name; write it without scheme, port and path`)
+	f(`{"server": {"host": "http://localhost"}}`, `config.json:1:21: server.host: is neither an IP address nor a host name; write it without scheme, port and path`)
+	f(`{"server": {"host": "127.0.0.256"}}`, `config.json:1:21: server.host: is neither an IP address nor a host name; write it without scheme, port and path`)
 	f(`{"server": {"hosts": ["ok.example", "a.example:80"]}}`,
-		`config.json:1:37: server.hosts[1]: "a.example:80" is neither an IP address nor a host name; write it without scheme, port and path`)
+		`config.json:1:37: server.hosts[1]: is neither an IP address nor a host name; write it without scheme, port and path`)
 	f(`{"server": {"max_body": "1023B"}}`, `config.json:1:25: server.max_body: must be at least 1KiB`)
 	f(`{"server": {"max_inflight_bytes": "1MiB"}}`, `config.json:1:35: server.max_inflight_bytes: must be at least max_body`)
 	f(`{"server": {"max_connections": -1}}`, `config.json:1:32: server.max_connections: must not be negative`)
@@ -410,6 +410,7 @@ func TestLoadShowsNoSecret(t *testing.T) {
 	f(`{"auth": {"keys": [{"name": "a", "key": ["` + canary + `"]}]}}`)
 	f(`{"auth": {"keys": [{"name": "a", "key": "` + canary + ` ${KEY} ${NONE}"}]}}`)
 	f(`{"auth": {"keys": [{"name": "a", "key": "` + canary + `", "key_sha256": "${KEY}"}]}}`)
+	f(`{"server": {"host": "${KEY}/", "hosts": ["${KEY}:1"]}}`)
 	f(`{"server": {"drain": "${KEY}", "max_body": "${KEY}"}, "auth": {"keys": [{"expires": "${KEY}"}]}}`)
 	f(`{"upstream": {"providers": [{"type": "${KEY}", "api_key": "` + canary + `\u0000", "proxy": "` + canary + `"}]}}`)
 }

@@ -30,7 +30,9 @@ func (s *Server) routes() *http.ServeMux {
 
 	// Operator API: admin keys only.
 	handle("GET /_logs", authenticate(admin(queryLogs)))
+	handle("GET /_stats", authenticate(admin(showStats)))
 	handle("GET /_status", authenticate(admin(showStatus)))
+	handle("GET /metrics", authenticate(admin(showMetrics)))
 
 	// Open, and unrecorded.
 	for _, path := range []string{"/livez", "/health", "/healthz"} {

@@ -58,6 +58,10 @@ type Server struct {
 	ready    atomic.Bool
 	inFlight atomic.Int64 // API requests being answered
 	loaded   *Config      // what the listener and the log were made of
+	metrics  *metrics
+
+	stopping context.Context // ends when the drain begins: what would not end by itself ends with it
+	stop     context.CancelFunc
 
 	reloading   sync.Mutex
 	reloadFault atomic.Pointer[string] // of the last reload; nil: it was good
@@ -76,7 +80,8 @@ type gateway struct {
 
 // New makes a Server of cfg that records into store.
 func New(cfg *Config, store *logs.Store) (*Server, error) {
-	s := &Server{store: store, started: time.Now(), loaded: cfg}
+	s := &Server{store: store, started: time.Now(), loaded: cfg, metrics: newMetrics()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.mux = s.routes()
 	g, err := s.compile(cfg, &gateway{})
 	if err != nil {
@@ -188,6 +193,7 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	case <-ctx.Done():
 	}
 	s.ready.Store(false)
+	s.stop()
 	s.drain(srv, unused, cfg.Drain, endRequests)
 	<-served
 	return nil

@@ -31,7 +31,8 @@ type ProviderConfig struct {
 	Proxy       string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
 	Timeouts    Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
 
-	// Missing names the unset variable that disables the provider.
+	// Missing names an unset variable of the credentials. Without any credential
+	// left it disables the provider.
 	Missing string `json:"-"`
 }
 
@@ -106,10 +107,9 @@ func (p ProviderConfig) check(at string, fault, warn func(path, message string))
 	if p.APIKey != "" && len(p.APIKeys) > 0 {
 		fault(at+".api_keys", "give api_key or api_keys, not both")
 	}
-	for _, key := range p.credentials() {
-		if !httpguts.ValidHeaderFieldValue(key) || strings.TrimSpace(key) != key {
-			fault(at+".api_key", "the credential has white space around it or characters that no header may hold")
-		}
+	p.checkCredential(at+".api_key", p.APIKey, fault)
+	for i, key := range p.APIKeys {
+		p.checkCredential(fmt.Sprintf("%s.api_keys[%d]", at, i), key, fault)
 	}
 	for i, pattern := range p.Models {
 		if pattern == "" {
@@ -126,6 +126,12 @@ func (p ProviderConfig) check(at string, fault, warn func(path, message string))
 	}
 	if p.Type != typeDemo && p.BaseURL == "" && p.Missing == "" && len(p.credentials()) == 0 {
 		warn(at, "no api_key: the vendor's own address will refuse the calls")
+	}
+}
+
+func (p ProviderConfig) checkCredential(at, key string, fault func(path, message string)) {
+	if !httpguts.ValidHeaderFieldValue(key) || strings.TrimSpace(key) != key {
+		fault(at, "the credential has white space around it or characters that no header may hold")
 	}
 }
 

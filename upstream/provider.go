@@ -75,8 +75,8 @@ func (p *provider) speaks(d dialect.Dialect) bool {
 	return d == dialect.OpenAI
 }
 
-// enabled reports whether the provider has the credential that its config names.
-func (p *provider) enabled() bool { return p.config.Missing == "" }
+// enabled reports whether the provider has a credential, if its config names any.
+func (p *provider) enabled() bool { return p.config.Missing == "" || len(p.keys) > 0 }
 
 // url gives the address of path below the provider's base, with the client's query.
 func (p *provider) url(path, query string) *url.URL {

@@ -1,0 +1,237 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"proxycast/logs"
+)
+
+// Client calls the gateway that a config describes, from the same machine.
+type Client struct {
+	base string
+	key  string // of an admin; "": the config has none in plain text
+	http http.Client
+}
+
+// NewClient finds the address and an admin key of the gateway of cfg.
+func NewClient(cfg *Config) *Client {
+	c := &Client{base: cfg.Server.URL()}
+	// The certificate names the public host; the call goes to this machine.
+	c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	for _, k := range cfg.Auth.Keys {
+		if k.Admin && k.Key != "" {
+			c.key = k.Key
+			return c
+		}
+	}
+	files := []string{cfg.Auth.AdminKeyFile}
+	for _, k := range cfg.Auth.Keys {
+		if k.Admin && k.KeyFile != "" {
+			files = append(files, k.KeyFile)
+		}
+	}
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil {
+			c.key = strings.TrimSpace(string(text))
+			return c
+		}
+	}
+	return c
+}
+
+// Get calls path. An answer that is not 200 is an error with the gateway's words.
+func (c *Client) Get(ctx context.Context, path string, query url.Values, header http.Header) (*http.Response, error) {
+	target := c.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no gateway answers at %s: %w", c.base, err)
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer res.Body.Close()
+	var answer struct{ Error struct{ Message string } }
+	if json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer) != nil || answer.Error.Message == "" {
+		answer.Error.Message = res.Status
+	}
+	return nil, fmt.Errorf("%w: %s", errAnswer, answer.Error.Message)
+}
+
+// errAnswer is an answer of the gateway's that is an error.
+var errAnswer = errors.New("the gateway refused")
+
+// Logs prints the records that query chooses to w, the oldest first: as a table
+// for a person, else as JSON lines. With follow it goes on until ctx ends, over
+// restarts of the gateway.
+func (c *Client) Logs(ctx context.Context, w io.Writer, query url.Values, follow, person bool) error {
+	show := func(line []byte) error {
+		_, err := fmt.Fprintf(w, "%s\n", line)
+		return err
+	}
+	if person {
+		io.WriteString(w, tableHead)
+		show = func(line []byte) error {
+			var rec logs.Record
+			if err := json.Unmarshal(line, &rec); err != nil {
+				return err
+			}
+			_, err := io.WriteString(w, tableRow(&rec))
+			return err
+		}
+	}
+	if !follow {
+		return c.page(ctx, query, show)
+	}
+	query.Set("follow", "1")
+	if !query.Has("limit") {
+		query.Set("limit", "10")
+	}
+	last, met := "", false
+	for {
+		answered, err := c.follow(ctx, query, &last, show)
+		met = met || answered
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && (!met || errors.Is(err, errAnswer)) {
+			return err
+		}
+		select { // the gateway may be restarting
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *Client) page(ctx context.Context, query url.Values, show func(line []byte) error) error {
+	res, err := c.Get(ctx, "/_logs", query, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	var page struct{ Data []json.RawMessage }
+	if err := json.NewDecoder(res.Body).Decode(&page); err != nil {
+		return err
+	}
+	for _, line := range slices.Backward(page.Data) {
+		if err := show(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow prints rows until the connection ends. last is the id of the newest
+// row, to resume after. answered tells that there was a connection.
+func (c *Client) follow(ctx context.Context, query url.Values, last *string, show func(line []byte) error) (answered bool, err error) {
+	header := http.Header{}
+	if *last != "" {
+		header.Set("Last-Event-ID", *last)
+	}
+	res, err := c.Get(ctx, "/_logs", query, header)
+	if err != nil {
+		return false, err
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 1<<20)
+	gap := false
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
+		switch {
+		case name == "id":
+			*last = value
+		case name == "event":
+			gap = value == "gap"
+		case name == "data" && gap:
+			fmt.Fprintf(os.Stderr, "rows were lost: %s\n", value)
+			gap = false
+		case name == "data":
+			if err := show([]byte(value)); err != nil {
+				return true, err
+			}
+		}
+	}
+	return true, lines.Err()
+}
+
+const tableHead = "TIME      STATUS  MODEL                     PROVIDER    KEY         SECONDS    TTFT      IN     OUT  ERROR\n"
+
+// tableRow shows a record on one line of a terminal.
+func tableRow(r *logs.Record) string {
+	colour, plain := "\x1b[32m", "\x1b[0m"
+	switch {
+	case r.Status >= 500:
+		colour = "\x1b[31m"
+	case r.Status >= 400 || r.ErrorType != "":
+		colour = "\x1b[33m"
+	}
+	ttft := ""
+	if r.TTFT > 0 {
+		ttft = fmt.Sprintf("%.2f", r.TTFT.Seconds())
+	}
+	model := r.Model
+	if model == "" {
+		model = r.Method + " " + r.Path
+	}
+	failure := r.ErrorType
+	if r.Error != "" {
+		failure += " " + r.Error
+	}
+	return fmt.Sprintf("%s  %s%-6d%s  %s  %s  %s  %7.2f  %6s  %6s  %6s  %s\n",
+		r.Time.Local().Format(time.TimeOnly), colour, r.Status, plain, cell(model, 24), cell(r.Provider, 10), cell(r.Key, 10),
+		r.Duration.Seconds(), ttft, tokenCell(r.InputTokens), tokenCell(r.OutputTokens), printable(failure))
+}
+
+func tokenCell(n *int64) string {
+	if n == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n)
+}
+
+// cell cuts or pads text to n characters.
+func cell(text string, n int) string {
+	text = printable(text)
+	if utf8.RuneCountInString(text) > n {
+		text = string([]rune(text)[:n-1]) + "…"
+	}
+	return pad(text, n)
+}
+
+// printable replaces what could act on a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+			return '�'
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,262 @@
+package server
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"proxycast/logs"
+	"proxycast/upstream/dialect"
+)
+
+// GET /_logs: a page, an export, or a live tail of the request log. GET /_stats:
+// what its records add up to.
+
+const (
+	pingEvery  = 15 * time.Second
+	maxCatchUp = 10000 // rows that a follower is given of the past, at most
+)
+
+// errNoFollow is the one combination that /_logs does not take.
+var errNoFollow = errors.New("follow=1 sends server-sent events; leave format and cursor out")
+
+func queryLogs(x *exchange, r *http.Request) {
+	query := r.URL.Query()
+	filter, err := logs.ParseFilter(query, time.Now())
+	follow, format := query.Get("follow"), query.Get("format")
+	switch {
+	case err != nil:
+	case follow != "" && follow != "0" && follow != "1":
+		err = fmt.Errorf("follow=%.20q: want 0 or 1", follow)
+	case follow == "1" && (query.Has("format") || query.Has("cursor")):
+		err = errNoFollow
+	case follow == "1":
+		x.followLogs(r, filter)
+		return
+	case format == "", format == "json":
+		x.pageOfLogs(filter)
+		return
+	case format == "jsonl":
+		x.exportLines(r, filter)
+		return
+	case format == "csv":
+		x.exportCSV(r, filter)
+		return
+	default:
+		err = fmt.Errorf("format=%.20q: want json, jsonl or csv", format)
+	}
+	x.failQuery(err)
+}
+
+// failQuery answers a query that is not understood.
+func (x *exchange) failQuery(err error) {
+	x.silent = false
+	x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_query", Message: err.Error()}, nil)
+}
+
+// failLog answers a query that the log could not be read for.
+func (x *exchange) failLog(err error) {
+	x.silent = false
+	x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "log_unreadable", Message: "the request log cannot be read"}, err)
+}
+
+func (x *exchange) pageOfLogs(filter logs.Filter) {
+	page, err := x.server.store.Query(filter)
+	if err != nil {
+		x.failLog(err)
+		return
+	}
+	x.sendJSON(http.StatusOK, page)
+}
+
+// exportLines sends every record that filter chooses, newest first. An export
+// that breaks off ends in a broken connection.
+func (x *exchange) exportLines(r *http.Request, filter logs.Filter) {
+	x.begin("application/x-ndjson")
+	x.export(r, filter, func(_ *logs.Record, line []byte) error {
+		if _, err := x.Write(line); err != nil {
+			return err
+		}
+		_, err := x.Write([]byte{'\n'})
+		return err
+	})
+}
+
+// exportCSV does the same as a table whose columns are the record's fields.
+func (x *exchange) exportCSV(r *http.Request, filter logs.Filter) {
+	x.begin("text/csv; charset=utf-8")
+	table := csv.NewWriter(x)
+	table.Write(logs.Fields())
+	row := make([]string, 0, len(logs.Fields()))
+	done := x.export(r, filter, func(rec *logs.Record, _ []byte) error {
+		row = rec.AppendTexts(row[:0])
+		for i, cell := range row {
+			row[i] = plainCell(cell)
+		}
+		return table.Write(row)
+	})
+	if table.Flush(); done && table.Error() != nil {
+		x.aborted = true
+	}
+}
+
+// plainCell keeps a spreadsheet from taking a text for a formula (OWASP, CSV
+// injection).
+func plainCell(text string) string {
+	if text != "" {
+		switch text[0] {
+		case '=', '+', '-', '@', '\t', '\r':
+			return "'" + text
+		}
+	}
+	return text
+}
+
+func (x *exchange) begin(contentType string) {
+	h := x.Header()
+	h["Content-Type"] = []string{contentType}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	x.WriteHeader(http.StatusOK)
+}
+
+// export sends rows until the last one. It reports whether it came to the end.
+func (x *exchange) export(r *http.Request, filter logs.Filter, send func(rec *logs.Record, line []byte) error) bool {
+	var failed error
+	err := x.server.store.Scan(r.Context(), filter, func(rec *logs.Record, line []byte) bool {
+		failed = send(rec, line)
+		return failed == nil
+	})
+	x.aborted = err != nil || failed != nil
+	return !x.aborted
+}
+
+// followLogs sends records as they are added, as server-sent events whose id is
+// the record's seq. Before them stand the newest limit rows, or, for a client
+// that resumes, those since its Last-Event-ID.
+func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(x.server.stopping, cancel)()
+
+	last := x.server.store.Last()
+	f := follower{x: x, control: http.NewResponseController(x)}
+	after := last
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		seq, err := strconv.ParseUint(id, 10, 64)
+		if err != nil {
+			x.failQuery(fmt.Errorf("Last-Event-ID %.20q: want the id of a row", id))
+			return
+		}
+		after = min(seq, last)
+	}
+	past, lost, err := x.past(ctx, filter, after, last)
+	if err != nil {
+		x.failLog(err)
+		return
+	}
+	h := x.Header()
+	h["Cache-Control"] = []string{"no-cache"}
+	h["X-Accel-Buffering"] = []string{"no"}
+	x.begin("text/event-stream")
+	tail := x.server.store.Tail(filter, last)
+	defer tail.Close()
+	f.gap(lost)
+	f.rows(past)
+	for f.flush() == nil {
+		rows, lost, err := tail.Next(ctx, pingEvery)
+		if err != nil {
+			return
+		}
+		f.gap(lost)
+		f.rows(rows)
+		if len(rows) == 0 && lost == 0 {
+			f.write(": ping\n\n")
+		}
+	}
+}
+
+// past gives what a follower sees first, oldest first: for one that resumes the
+// rows in (after, last], else the newest that its limit asks for. lost counts
+// rows that were too many.
+func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uint64) (rows []logs.Row, lost uint64, err error) {
+	want := filter.Limit
+	if after < last {
+		want = maxCatchUp
+	}
+	if want == 0 {
+		return nil, 0, nil
+	}
+	filter.Limit, filter.Before = 0, last+1
+	err = x.server.store.Scan(ctx, filter, func(rec *logs.Record, line []byte) bool {
+		switch {
+		case after < last && rec.Seq <= after:
+			return false
+		case len(rows) == want:
+			if after < last {
+				lost = rec.Seq - after
+			}
+			return false
+		}
+		rows = append(rows, logs.Row{Seq: rec.Seq, Line: append([]byte(nil), line...)})
+		return true
+	})
+	for i, j := 0, len(rows)-1; i < j; i, j = i+1, j-1 {
+		rows[i], rows[j] = rows[j], rows[i]
+	}
+	return rows, lost, err
+}
+
+// follower gathers server-sent events and sends them together.
+type follower struct {
+	x       *exchange
+	control *http.ResponseController
+	buf     []byte
+}
+
+func (f *follower) write(text string) {
+	f.buf = append(f.buf, text...)
+}
+
+func (f *follower) rows(rows []logs.Row) {
+	for _, row := range rows {
+		f.buf = append(f.buf, "id: "...)
+		f.buf = strconv.AppendUint(f.buf, row.Seq, 10)
+		f.buf = append(f.buf, "\ndata: "...)
+		f.buf = append(f.buf, row.Line...)
+		f.buf = append(f.buf, "\n\n"...)
+	}
+}
+
+// gap tells that rows were lost, because the reader was too slow or too late.
+func (f *follower) gap(lost uint64) {
+	if lost > 0 {
+		f.write(fmt.Sprintf("event: gap\ndata: {\"lost\":%d}\n\n", lost))
+	}
+}
+
+func (f *follower) flush() error {
+	if _, err := f.x.Write(f.buf); err != nil {
+		return err
+	}
+	f.buf = f.buf[:0]
+	return f.control.Flush()
+}
+
+// showStats answers GET /_stats.
+func showStats(x *exchange, r *http.Request) {
+	query, err := logs.ParseStats(r.URL.Query(), time.Now())
+	if err != nil {
+		x.failQuery(err)
+		return
+	}
+	stats, err := x.server.store.Stats(query)
+	if err != nil {
+		x.failLog(err)
+		return
+	}
+	x.sendJSON(http.StatusOK, stats)
+}

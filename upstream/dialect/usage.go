@@ -1,0 +1,118 @@
+package dialect
+
+import "strconv"
+
+// Usage is what a provider says that a call took, in tokens; nil is unknown. Input includes cached tokens in every
+// dialect: Anthropic's input_tokens leaves them out, so they are added.
+type Usage struct {
+	Input, Output, CacheRead, CacheWrite, Reasoning *int64
+}
+
+// The counts that usage objects give, by the place that a provider gives them in. Some providers give one in two
+// places, with a zero in the wrong one; Usage chooses.
+const (
+	promptTokens = iota
+	promptCached
+	promptCacheWrite
+	promptCacheHit
+	completionTokens
+	completionReasoning
+	inputTokens
+	inputCached
+	inputCacheWrite
+	cacheReadInput
+	cacheCreationInput
+	outputTokens
+	outputReasoning
+	outputThinking
+	countPlaces
+)
+
+type tokenCounts struct {
+	known uint16 // bit i is set: n[i] is known
+	n     [countPlaces]int64
+}
+
+func (c *tokenCounts) set(place int, kind walkKind, text []byte) {
+	if n, ok := tokenCount(kind, text); ok {
+		c.known |= 1 << place
+		c.n[place] = n
+	}
+}
+
+// update takes over the counts that are known in from.
+func (c *tokenCounts) update(from *tokenCounts) {
+	c.known |= from.known
+	for i := range from.n {
+		if from.known>>i&1 != 0 {
+			c.n[i] = from.n[i]
+		}
+	}
+}
+
+// first gives the count of the first place that has one.
+func (c *tokenCounts) first(places ...int) *int64 {
+	for _, i := range places {
+		if c.known>>i&1 != 0 {
+			n := c.n[i]
+			return &n
+		}
+	}
+	return nil
+}
+
+// sum gives the count at place with those at more that are known.
+func (c *tokenCounts) sum(place int, more ...int) *int64 {
+	total := c.first(place)
+	if total == nil {
+		return nil
+	}
+	for _, i := range more {
+		if n := c.first(i); n != nil {
+			*total += *n
+		}
+	}
+	return total
+}
+
+// tokenCount reads a non-negative integer of at most 18 digits, so that three of them add up without overflow.
+func tokenCount(kind walkKind, text []byte) (n int64, ok bool) {
+	if kind != sawNumber || len(text) > 18 {
+		return 0, false
+	}
+	u, err := strconv.ParseUint(string(text), 10, 63)
+	return int64(u), err == nil
+}
+
+func (f *facts) seeUsage(path uint64, kind walkKind, text []byte) {
+	switch path {
+	case idPromptTokens:
+		f.counts.set(promptTokens, kind, text)
+	case idPromptTokensDetails<<8 | idCachedTokens:
+		f.counts.set(promptCached, kind, text)
+	case idPromptTokensDetails<<8 | idCacheWriteTokens:
+		f.counts.set(promptCacheWrite, kind, text)
+	case idPromptCacheHitTokens:
+		f.counts.set(promptCacheHit, kind, text)
+	case idCompletionTokens:
+		f.counts.set(completionTokens, kind, text)
+	case idCompletionTokensDetails<<8 | idReasoningTokens:
+		f.counts.set(completionReasoning, kind, text)
+	case idInputTokens:
+		f.counts.set(inputTokens, kind, text)
+	case idInputTokensDetails<<8 | idCachedTokens:
+		f.counts.set(inputCached, kind, text)
+	case idInputTokensDetails<<8 | idCacheWriteTokens:
+		f.counts.set(inputCacheWrite, kind, text)
+	case idCacheReadInputTokens:
+		f.counts.set(cacheReadInput, kind, text)
+	case idCacheCreationInputTokens:
+		f.counts.set(cacheCreationInput, kind, text)
+	case idOutputTokens:
+		f.counts.set(outputTokens, kind, text)
+	case idOutputTokensDetails<<8 | idReasoningTokens:
+		f.counts.set(outputReasoning, kind, text)
+	case idOutputTokensDetails<<8 | idThinkingTokens:
+		f.counts.set(outputThinking, kind, text)
+	}
+}
