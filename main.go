@@ -121,12 +121,15 @@ func (c *cli) load() (*server.Config, bool) {
 	cfg, err := server.Load(c.config, c.getenv)
 	if err != nil {
 		fmt.Fprintf(c.stderr, "%v\n", err)
-		return nil, false
 	}
+	return cfg, err == nil
+}
+
+// warn says what of the config should not be.
+func (c *cli) warn(cfg *server.Config) {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(c.stderr, "warning: %s\n", w)
 	}
-	return cfg, true
 }
 
 func (c *cli) serve([]string) int {
@@ -134,6 +137,7 @@ func (c *cli) serve([]string) int {
 	if !ok {
 		return exitConfig
 	}
+	c.warn(cfg)
 	if _, set := c.getenv("GOGC"); !set {
 		debug.SetGCPercent(400) // a tiny heap is collected too often to be fast; this costs a few megabytes
 	}
@@ -212,6 +216,7 @@ func (c *cli) check([]string) int {
 	if !ok {
 		return exitConfig
 	}
+	c.warn(cfg)
 	fmt.Fprintf(c.stdout, "%s is valid\n", cfg.Path)
 	return exitClean
 }

@@ -27,7 +27,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !g.hostAllowed(r.Host):
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "host_not_allowed",
-			Message: fmt.Sprintf("this gateway listens on loopback and does not answer to the host %.100q; list it in server.hosts if it should", r.Host)}, nil)
+			Message: fmt.Sprintf("this gateway listens on loopback and does not answer to the host %.100q; list it in server.hosts if it should", r.Host)}, errForeignHost)
 	case isOperator(r.URL.Path):
 		s.dispatch(x, r)
 	default:
@@ -35,6 +35,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.cors.ServeHTTP(x, r)
 	}
 }
+
+// errForeignHost is what the log says: headers stay out of it.
+var errForeignHost = errors.New("the Host is not one of this gateway")
 
 // isOperator tells the routes that web pages of other origins never get to.
 func isOperator(path string) bool {

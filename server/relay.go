@@ -80,7 +80,7 @@ func (x *exchange) report(rep upstream.Report) {
 // readBody reads the request's body, or answers why it does not.
 func (x *exchange) readBody(r *http.Request) (*upstream.Body, bool) {
 	if f := x.refuseBody(r); f != nil {
-		x.fail(*f, nil)
+		x.fail(*f, errBodyHeaders)
 		return nil, false
 	}
 	src := &progressReader{src: r.Body, x: x}
@@ -95,6 +95,9 @@ func (x *exchange) readBody(r *http.Request) (*upstream.Body, bool) {
 	}
 	return body, true
 }
+
+// errBodyHeaders is what the log says of a refused body: headers stay out of it.
+var errBodyHeaders = errors.New("the body's Content-Type or Content-Encoding is not taken")
 
 // refuseBody tells what is wrong with a body by its headers.
 func (x *exchange) refuseBody(r *http.Request) *dialect.Failure {
