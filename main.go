@@ -14,13 +14,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"proxycast/auth"
-	"proxycast/logs"
 	"proxycast/server"
 )
 
@@ -141,17 +138,15 @@ func (c *cli) serve([]string) int {
 	if _, set := c.getenv("GOGC"); !set {
 		debug.SetGCPercent(400) // a tiny heap is collected too often to be fast; this costs a few megabytes
 	}
-	store, err := logs.Open(cfg.Logs)
+	s, err := server.Open(cfg)
 	if err != nil {
 		fmt.Fprintf(c.stderr, "%v\n", err)
-		return exitOther
-	}
-	defer store.Close()
-	s, err := server.New(cfg, store)
-	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
+		if errors.Is(err, server.ErrBind) {
+			return exitBind
+		}
 		return exitConfig
 	}
+	defer s.Close()
 	ctx, stop := context.WithCancel(c.ctx)
 	defer stop()
 	signals := make(chan os.Signal, 8)
@@ -159,7 +154,7 @@ func (c *cli) serve([]string) int {
 	handled := make(chan struct{})
 	go func() {
 		defer close(handled)
-		c.handle(signals, s, stop)
+		c.steer(signals, s, stop)
 	}()
 	err = s.Run(ctx, func(addr net.Addr) { io.WriteString(c.stdout, s.Banner(addr, isTerminal(c.stdout))) })
 	signal.Stop(signals)
@@ -175,33 +170,59 @@ func (c *cli) serve([]string) int {
 	return exitClean
 }
 
-// handle acts on signals: SIGHUP reloads, the first SIGINT or SIGTERM stops
-// gently, the second at once.
-func (c *cli) handle(signals <-chan os.Signal, s *server.Server, stop func()) {
+// lookEvery is how often the config file is looked at for changes.
+const lookEvery = time.Second
+
+// steer acts on signals, until there are no more, and on changes of the config
+// file. SIGHUP reloads, the first SIGINT or SIGTERM stops gently, the second at
+// once.
+func (c *cli) steer(signals <-chan os.Signal, s *server.Server, stop func()) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	seen, pending := c.configState(), ""
 	stopping := false
-	for sig := range signals {
-		switch {
-		case sig == syscall.SIGHUP:
-			c.reload(s)
-		case stopping:
-			os.Exit(exitOther)
-		default:
-			stopping = true
-			fmt.Fprintln(c.stderr, "proxycast: stopping; requests under way may finish, a second signal ends them")
-			stop()
+	for {
+		select {
+		case sig, more := <-signals:
+			switch {
+			case !more:
+				return
+			case sig == syscall.SIGHUP:
+				seen = c.configState()
+				c.reload(s)
+			case stopping:
+				os.Exit(exitOther)
+			default:
+				stopping = true
+				fmt.Fprintln(c.stderr, "proxycast: stopping; requests under way may finish, a second signal ends them")
+				stop()
+			}
+		case <-look.C:
+			switch now := c.configState(); {
+			case now == seen:
+				pending = ""
+			case now != pending: // it may be half written: wait until it stays as it is
+				pending = now
+			default:
+				seen = now
+				c.reload(s)
+			}
 		}
 	}
 }
 
+// configState is a text that changes when the config file does.
+func (c *cli) configState() string {
+	info, err := os.Stat(c.config)
+	if err != nil {
+		return "" // between the removal and the return of a file that an editor replaces
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}
+
 // reload puts the file as it is now in force, or keeps the old config.
 func (c *cli) reload(s *server.Server) {
-	cfg, err := server.Load(c.config, c.getenv)
-	if err != nil {
-		s.ReloadFailed(err)
-	} else {
-		err = s.Reload(cfg)
-	}
-	if err != nil {
+	if err := s.ReloadFile(c.config, c.getenv); err != nil {
 		fmt.Fprintf(c.stderr, "proxycast: the config was not reloaded, the old one stays:\n%v\n", err)
 		return
 	}
@@ -222,8 +243,8 @@ func (c *cli) check([]string) int {
 }
 
 func (c *cli) genkey(args []string) int {
-	key := auth.Generate()
-	fmt.Fprintf(c.stdout, "%s\n{\"name\": %s, \"key_sha256\": \"%s\"}\n", key, strconv.Quote(args[0]), auth.Digest(key))
+	key, line := server.GenerateKey(args[0])
+	fmt.Fprintf(c.stdout, "%s\n%s\n", key, line)
 	fmt.Fprintln(c.stderr, "the first line is the key, for the client; the second goes into auth.keys of the config, which then need not hold the key")
 	return exitClean
 }

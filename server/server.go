@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -91,6 +92,49 @@ func New(cfg *Config, store *logs.Store) (*Server, error) {
 	return s, nil
 }
 
+// Open opens the request log of cfg and makes a Server of both. Close it.
+func Open(cfg *Config) (*Server, error) {
+	store, err := logs.Open(cfg.Logs)
+	if errors.Is(err, logs.ErrLocked) { // another gateway runs with this config
+		return nil, fmt.Errorf("%w: %w", ErrBind, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(cfg, store)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the request log. Run must have returned.
+func (s *Server) Close() error { return s.store.Close() }
+
+// GenerateKey makes a key and the entry of auth.keys that admits it, which holds
+// its hash only.
+func GenerateKey(name string) (key, entry string) {
+	key = auth.Generate()
+	text, err := json.Marshal(auth.KeyConfig{Name: name, KeySHA256: auth.Digest(key)})
+	if err != nil {
+		panic(err) // plain strings always encode
+	}
+	return key, string(text)
+}
+
+// ReloadFile does what Reload does, with the config in the file at path. A file
+// with faults is a failed reload.
+func (s *Server) ReloadFile(path string, getenv func(string) (string, bool)) error {
+	cfg, err := Load(path, getenv)
+	if err != nil {
+		text := err.Error()
+		s.reloadFault.Store(&text)
+		return err
+	}
+	return s.Reload(cfg)
+}
+
 // Reload puts cfg in force for the requests that come from now on; those under
 // way finish on what they began with. On an error the old config stays.
 func (s *Server) Reload(cfg *Config) error {
@@ -98,18 +142,13 @@ func (s *Server) Reload(cfg *Config) error {
 	defer s.reloading.Unlock()
 	g, err := s.compile(cfg, s.gateway.Load())
 	if err != nil {
-		s.ReloadFailed(err)
+		text := err.Error()
+		s.reloadFault.Store(&text)
 		return err
 	}
 	s.gateway.Store(g)
 	s.reloadFault.Store(nil)
 	return nil
-}
-
-// ReloadFailed notes that the config file could not be loaded, for /_status.
-func (s *Server) ReloadFailed(err error) {
-	text := err.Error()
-	s.reloadFault.Store(&text)
 }
 
 // compile builds a gateway that takes over from prev what outlives a reload.

@@ -55,6 +55,9 @@ func (t *Stripper) Write(p []byte) (n int, err error) {
 
 // Close passes what is held, an event that the stream's end has cut. It does not close w.
 func (t *Stripper) Close() error {
+	if len(t.held) == 0 {
+		return nil
+	}
 	_, err := t.w.Write(t.held)
 	t.held = nil
 	return err
