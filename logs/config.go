@@ -1,5 +1,7 @@
 package logs
 
+import "path/filepath"
+
 // Config is the "logs" section of config.json.
 type Config struct {
 	File     string `json:"file" default:"data/requests.jsonl" path:"true" doc:"The request log, one JSON object a line. Rotated files lie beside it."`
@@ -8,7 +10,25 @@ type Config struct {
 	Ring     int    `json:"ring" default:"10000" doc:"How many of the newest records are kept in memory."`
 }
 
+const (
+	minMaxFile = 64 << 10 // room for the longest line
+	maxRing    = 1_000_000
+)
+
 // Check reports what is wrong with c: fault for what cannot run, warn for what
 // should not. path is relative to the section, as in "keys[0].name".
 func (c Config) Check(fault, warn func(path, message string)) {
+	switch filepath.Base(c.File) {
+	case ".", "..", string(filepath.Separator):
+		fault("file", "must name a file, as in data/requests.jsonl")
+	}
+	if c.MaxFile < minMaxFile {
+		fault("max_file", "must be at least 64KiB")
+	}
+	if c.MaxTotal/2 < c.MaxFile {
+		fault("max_total", "must be at least twice max_file")
+	}
+	if c.Ring < 1 || c.Ring > maxRing {
+		fault("ring", "must be from 1 to 1000000")
+	}
 }

@@ -1,18 +1,26 @@
 package logs
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
 
 // Record is one finished request, whatever its end. It holds no query string,
 // header or body. Token counts are the provider's own; nil is unknown.
+//
+// Every text is capped when it is written, at a character boundary: Client at 120
+// characters, any other at 256 bytes; of Dropped, 32 texts of 64 bytes are kept.
 type Record struct {
 	Seq              uint64    // append order, goes on after a restart; set by Store.Add
 	Time             time.Time // when the request began
 	ID               string    // our request id
 	Key              string    // the name of the client's key
 	Method           string
-	Path             string // capped at 256 bytes
+	Path             string
 	Endpoint         string
-	Model            string // as asked for; capped at 256 bytes
+	Model            string // as asked for
 	UpstreamModel    string // as sent to the provider
 	Provider         string
 	Status           int // 499: the client left; a stream that failed after its 200 keeps 200
@@ -27,11 +35,212 @@ type Record struct {
 	FinishReason     string
 	Attempts         int
 	ErrorType        string
-	Error            string   // for the operator; capped at 256 bytes
+	Error            string   // for the operator
 	Dropped          []string // fields that a translation could not carry
 	RequestBytes     int64
 	ResponseBytes    int64
-	Client           string // user agent, first 120 characters
+	Client           string // user agent
 	Remote           string
 	UpstreamID       string // the provider's request id
+}
+
+const (
+	maxText    = 256 // bytes of a text
+	maxClient  = 120 // characters of Client
+	maxDropped = 32  // texts in Dropped
+	maxField   = 64  // bytes of each
+
+	timeLayout = "2006-01-02T15:04:05.000Z" // RFC 3339 in UTC; sorts as text
+)
+
+// AppendJSON appends r as one flat JSON object, without a newline. It allocates
+// nothing but room in dst. What is unknown or empty is left out, invalid UTF-8 is
+// replaced, and what could act on a terminal or end a line is escaped.
+func (r *Record) AppendJSON(dst []byte) []byte {
+	return r.appendAfterSeq(appendSeq(dst, r.Seq))
+}
+
+// MarshalJSON is AppendJSON.
+func (r Record) MarshalJSON() ([]byte, error) {
+	return r.AppendJSON(nil), nil
+}
+
+// UnmarshalJSON reads what AppendJSON wrote. It passes over names that it does not
+// know.
+func (r *Record) UnmarshalJSON(data []byte) error {
+	rec, ok := parseLine(string(data))
+	if !ok {
+		return fmt.Errorf("logs: not a record: %.80q", data)
+	}
+	*r = rec
+	return nil
+}
+
+func appendSeq(dst []byte, seq uint64) []byte {
+	dst = append(dst, `{"seq":`...)
+	return strconv.AppendUint(dst, seq, 10)
+}
+
+// appendAfterSeq appends all of r that follows the number of its seq.
+func (r *Record) appendAfterSeq(dst []byte) []byte {
+	dst = append(dst, `,"time":"`...)
+	dst = r.Time.UTC().AppendFormat(dst, timeLayout)
+	dst = appendText(dst, `","id":"`, r.ID)
+	dst = append(dst, '"')
+	dst = appendOptional(dst, `,"key":"`, r.Key)
+	dst = appendText(dst, `,"method":"`, r.Method)
+	dst = appendText(dst, `","path":"`, r.Path)
+	dst = append(dst, '"')
+	dst = appendOptional(dst, `,"endpoint":"`, r.Endpoint)
+	dst = appendOptional(dst, `,"model":"`, r.Model)
+	dst = appendOptional(dst, `,"upstream_model":"`, r.UpstreamModel)
+	dst = appendOptional(dst, `,"provider":"`, r.Provider)
+	dst = appendInt(dst, `,"status":`, int64(r.Status))
+	dst = append(dst, `,"stream":`...)
+	dst = strconv.AppendBool(dst, r.Stream)
+	dst = appendMillis(dst, `,"duration_ms":`, r.Duration)
+	if r.TTFT > 0 {
+		dst = appendMillis(dst, `,"ttft_ms":`, max(r.TTFT, time.Microsecond))
+	}
+	dst = appendCount(dst, `,"input_tokens":`, r.InputTokens)
+	dst = appendCount(dst, `,"output_tokens":`, r.OutputTokens)
+	dst = appendCount(dst, `,"cache_read_tokens":`, r.CacheReadTokens)
+	dst = appendCount(dst, `,"cache_write_tokens":`, r.CacheWriteTokens)
+	dst = appendCount(dst, `,"reasoning_tokens":`, r.ReasoningTokens)
+	dst = appendOptional(dst, `,"finish_reason":"`, r.FinishReason)
+	dst = appendInt(dst, `,"attempts":`, int64(r.Attempts))
+	dst = appendOptional(dst, `,"error_type":"`, r.ErrorType)
+	dst = appendOptional(dst, `,"error":"`, r.Error)
+	dst = appendDropped(dst, r.Dropped)
+	dst = appendInt(dst, `,"request_bytes":`, r.RequestBytes)
+	dst = appendInt(dst, `,"response_bytes":`, r.ResponseBytes)
+	if r.Client != "" {
+		dst = append(dst, `,"client":"`...)
+		dst = appendEscaped(dst, r.Client, maxClient, maxClient*utf8.UTFMax)
+		dst = append(dst, '"')
+	}
+	dst = appendOptional(dst, `,"remote":"`, r.Remote)
+	dst = appendOptional(dst, `,"upstream_id":"`, r.UpstreamID)
+	return append(dst, '}')
+}
+
+func appendInt(dst []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(dst, name...), n, 10)
+}
+
+func appendCount(dst []byte, name string, n *int64) []byte {
+	if n == nil {
+		return dst
+	}
+	return appendInt(dst, name, *n)
+}
+
+// appendMillis appends d in milliseconds, to the microsecond, with no needless 0.
+func appendMillis(dst []byte, name string, d time.Duration) []byte {
+	us := max(d, 0).Round(time.Microsecond).Microseconds()
+	dst = appendInt(dst, name, us/1000)
+	if frac := us % 1000; frac != 0 {
+		dst = append(dst, '.', byte('0'+frac/100), byte('0'+frac/10%10), byte('0'+frac%10))
+		for dst[len(dst)-1] == '0' {
+			dst = dst[:len(dst)-1]
+		}
+	}
+	return dst
+}
+
+func appendDropped(dst []byte, texts []string) []byte {
+	if len(texts) == 0 {
+		return dst
+	}
+	dst = append(dst, `,"dropped":[`...)
+	for _, text := range texts[:min(len(texts), maxDropped)] {
+		dst = append(dst, '"')
+		dst = appendEscaped(dst, text, maxField, maxField)
+		dst = append(dst, `",`...)
+	}
+	dst[len(dst)-1] = ']'
+	return dst
+}
+
+// appendOptional appends a whole member, or nothing for an empty text.
+func appendOptional(dst []byte, name, text string) []byte {
+	if text == "" {
+		return dst
+	}
+	return append(appendText(dst, name, text), '"')
+}
+
+// appendText appends name, which ends with the opening quote, and text; the
+// closing quote is the caller's.
+func appendText(dst []byte, name, text string) []byte {
+	return appendEscaped(append(dst, name...), text, maxText, maxText)
+}
+
+// appendEscaped appends as much of text as has at most the given characters and
+// bytes, counted as they will be read back.
+func appendEscaped(dst []byte, text string, characters, bytes int) []byte {
+	if len(text) <= characters && isPlain(text) {
+		return append(dst, text...)
+	}
+	done := 0 // text[:done] is in dst
+	i := 0
+	for i < len(text) {
+		c, width := rune(text[i]), 1
+		if c >= utf8.RuneSelf {
+			c, width = utf8.DecodeRuneInString(text[i:])
+		}
+		characters--
+		bytes -= utf8.RuneLen(c) // an invalid byte will be a U+FFFD
+		if characters < 0 || bytes < 0 {
+			break
+		}
+		invalid := c == utf8.RuneError && width == 1
+		if !invalid && !escaped(c) {
+			i += width
+			continue
+		}
+		dst = append(dst, text[done:i]...)
+		if invalid {
+			dst = utf8.AppendRune(dst, utf8.RuneError)
+		} else {
+			dst = appendEscape(dst, c)
+		}
+		i += width
+		done = i
+	}
+	return append(dst, text[done:i]...)
+}
+
+// isPlain tells whether text is ASCII that stands for itself.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// escaped tells what does not stand for itself: what JSON wants escaped, and what
+// ends a line, controls a terminal or turns the direction of what it shows.
+func escaped(c rune) bool {
+	if c < 0x7f {
+		return c < ' ' || c == '"' || c == '\\'
+	}
+	return c < 0xa0 || c >= 0x2028 && c <= 0x202e || c >= 0x2066 && c <= 0x2069
+}
+
+func appendEscape(dst []byte, c rune) []byte {
+	const hex = "0123456789abcdef"
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', byte(c))
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	}
+	return append(dst, '\\', 'u', hex[c>>12], hex[c>>8&15], hex[c>>4&15], hex[c&15])
 }

@@ -1,0 +1,219 @@
+package logs_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"proxycast/logs"
+)
+
+// sum adds up plainly, with true percentiles.
+func sum(recs []logs.Record) (s logs.Sum) {
+	var duration, ttft []time.Duration
+	for _, r := range recs {
+		s.Requests++
+		switch {
+		case r.Status == 499:
+			s.Errors.Left++
+		case r.Status >= 500:
+			s.Errors.Server++
+		case r.Status >= 400:
+			s.Errors.Client++
+		case r.ErrorType != "":
+			s.Errors.Stream++
+		}
+		if r.InputTokens != nil {
+			s.Tokens.Input += *r.InputTokens
+		}
+		if r.ReasoningTokens != nil {
+			s.Tokens.Reasoning += *r.ReasoningTokens
+		}
+		duration = append(duration, r.Duration)
+		if r.TTFT > 0 {
+			ttft = append(ttft, r.TTFT)
+		}
+	}
+	s.ErrorRate = float64(s.Errors.Left+s.Errors.Server+s.Errors.Client+s.Errors.Stream) / float64(max(s.Requests, 1))
+	percentiles := func(list []time.Duration) *logs.Percentiles {
+		if len(list) == 0 {
+			return nil
+		}
+		slices.Sort(list)
+		at := func(part float64) float64 {
+			i := int(math.Ceil(part*float64(len(list)))) - 1
+			return float64(list[i]) / float64(time.Millisecond)
+		}
+		return &logs.Percentiles{P50: at(0.50), P95: at(0.95), P99: at(0.99)}
+	}
+	s.Duration, s.TTFT = percentiles(duration), percentiles(ttft)
+	return s
+}
+
+// sameSum tells whether got is want, with percentiles off by the part allowed.
+func sameSum(got, want logs.Sum, part float64) bool {
+	near := func(got, want *logs.Percentiles) bool {
+		if got == nil || want == nil {
+			return got == want
+		}
+		for _, p := range [][2]float64{{got.P50, want.P50}, {got.P95, want.P95}, {got.P99, want.P99}} {
+			if math.Abs(p[0]-p[1]) > part*p[1]+0.001 {
+				return false
+			}
+		}
+		return true
+	}
+	ok := near(got.Duration, want.Duration) && near(got.TTFT, want.TTFT)
+	got.Duration, got.TTFT, want.Duration, want.TTFT = nil, nil, nil, nil
+	return ok && reflect.DeepEqual(got, want)
+}
+
+func TestStats(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	s := open(t, small(t.TempDir()))
+	var recs []logs.Record
+	for i := range 5000 {
+		rec := random(r)
+		rec.Time = noon.Add(-10*time.Hour + time.Duration(i)*7200*time.Millisecond - time.Duration(r.IntN(300))*time.Second).Truncate(time.Millisecond)
+		rec.Duration = time.Duration(math.Exp(r.Float64()*16) * 1000).Round(time.Microsecond)
+		if r.IntN(2) == 0 {
+			rec.TTFT = rec.Duration/2 + time.Microsecond
+			rec.InputTokens = ptr(r.Int64N(1000))
+			rec.ReasoningTokens = ptr(r.Int64N(1000))
+		}
+		add(t, s, rec)
+		recs = append(recs, rec)
+	}
+	f := func(text string, by func(r *logs.Record) string) {
+		t.Helper()
+		values, _ := url.ParseQuery(text)
+		q, err := logs.ParseStats(values, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Stats(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Truncated || got.PercentileError != 0.05 {
+			t.Error(got.Truncated, got.PercentileError)
+		}
+		var chosen []logs.Record
+		groups := map[string][]logs.Record{}
+		points := map[string]map[time.Time][]logs.Record{}
+		for _, r := range recs {
+			if r.Time.Before(q.Since) || !r.Time.Before(q.Until) {
+				continue
+			}
+			chosen = append(chosen, r)
+			for _, name := range []string{"all", "g" + by(&r)} {
+				if points[name] == nil {
+					points[name] = map[time.Time][]logs.Record{}
+				}
+				at := r.Time.Truncate(max(q.Step, 1))
+				points[name][at] = append(points[name][at], r)
+				groups[name] = append(groups[name], r)
+			}
+		}
+		if want := sum(chosen); !sameSum(got.Sum, want, 0.05) {
+			t.Errorf("%s: got %+v, want %+v", text, got.Sum, want)
+		}
+		series := func(name string, got []logs.Point) {
+			t.Helper()
+			if q.Step == 0 && len(got) == 0 {
+				return
+			}
+			if len(got) != len(points[name]) {
+				t.Errorf("%s %s: %d points, want %d", text, name, len(got), len(points[name]))
+			}
+			for i, p := range got {
+				if !sameSum(p.Sum, sum(points[name][p.Time]), 0.05) || i > 0 && !got[i-1].Time.Before(p.Time) {
+					t.Errorf("%s %s: wrong point %+v", text, name, p)
+				}
+			}
+		}
+		series("all", got.Series)
+		if q.By == "" && got.Groups == nil {
+			return
+		}
+		if want := max(len(groups)-1, 0); len(got.Groups) != want {
+			t.Errorf("%s: %d groups, want %d", text, len(got.Groups), want)
+		}
+		for i, g := range got.Groups {
+			if !sameSum(g.Sum, sum(groups["g"+g.Name]), 0.05) || i > 0 && got.Groups[i-1].Requests < g.Requests {
+				t.Errorf("%s: wrong group %+v", text, g)
+			}
+			series("g"+g.Name, g.Series)
+		}
+	}
+	none := func(r *logs.Record) string { return "" }
+	model := func(r *logs.Record) string { return r.Model }
+	for range 3 { // from the files; knowing their times; knowing their sums
+		f("", none)
+		f("window=24h", none)
+		f("window=3h&step=5m", none)
+		f("window=9h&step=1h&by=model", model)
+	}
+	f("window=9h&by=model", model)
+	f("window=9h&step=1h&by=key", func(r *logs.Record) string { return r.Key })
+	f("window=9h&by=provider", func(r *logs.Record) string { return r.Provider })
+	f("window=2s&by=provider", func(r *logs.Record) string { return r.Provider })
+	add(t, s, logs.Record{Time: noon.Add(-time.Second)})
+	recs = append(recs, logs.Record{Time: noon.Add(-time.Second)})
+	f("window=9h&step=1h&by=model", model)
+}
+
+func TestStatsGroupsAreBounded(t *testing.T) {
+	s := open(t, small(t.TempDir()))
+	for i := range 3000 {
+		add(t, s, logs.Record{Time: noon.Add(-time.Minute), Model: fmt.Sprint("model", i%1000)})
+	}
+	for range 3 {
+		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, By: "model"})
+		if err != nil || got.Requests != 3000 || len(got.Groups) != 201 || got.Groups[0].Name != "other" || got.Groups[0].Requests != 2400 {
+			t.Errorf("%v, %d groups, %+v", err, len(got.Groups), got.Groups[0])
+		}
+	}
+}
+
+func TestParseStatsErrors(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		values, _ := url.ParseQuery(text)
+		if _, err := logs.ParseStats(values, noon); !errors.Is(err, logs.ErrFilter) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+	f("windows=1h", "valid are window, step, by")
+	f("window=", "15m")
+	f("window=1h,2h", "15m")
+	f("step=1ms", "15m")
+	f("by=path", "model, provider or key")
+	f("window=7d&step=1m", "500 steps")
+}
+
+func TestStatsJSON(t *testing.T) {
+	s := open(t, small(t.TempDir()))
+	add(t, s, logs.Record{Time: noon.Add(-time.Second), Status: 499, Model: "m", InputTokens: ptr(5)})
+	got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: "model"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(got)
+	const sum = `"requests":1,"errors":{"4xx":0,"5xx":0,"499":1,"stream":0},"error_rate":1,` +
+		`"tokens":{"input":5,"output":0,"cache_read":0,"cache_write":0,"reasoning":0},"duration_ms":{"p50":0.001,"p95":0.001,"p99":0.001}`
+	const series = `"series":[{"time":"2026-11-23T11:00:00Z",` + sum + `}]`
+	const want = `{"since":"2026-11-23T11:00:00Z","until":"2026-11-23T12:00:00Z","step_seconds":3600,"by":"model","percentile_error":0.05,"truncated":false,` +
+		sum + `,` + series + `,"groups":[{"name":"m",` + sum + `,` + series + `}]}`
+	if err != nil || string(text) != want {
+		t.Errorf("%v\n got %s\nwant %s", err, text, want)
+	}
+}
