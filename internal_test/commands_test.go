@@ -1,0 +1,227 @@
+// Commands: the command line, its exit codes, and what a config does at the start.
+package gateway_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// command runs a subcommand to its end.
+func command(t testing.TB, dir string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	p := execute(t, dir, nil, args...)
+	code = p.exit(t, patience)
+	return code, p.stdout.String(), p.stderr.String()
+}
+
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	writeConfig(t, dir, withDefaults(object{}))
+	f := func(want int, args ...string) {
+		t.Helper()
+		code, _, stderr := command(t, dir, args...)
+		if code != want || (want != 0 && strings.TrimSpace(stderr) == "") {
+			t.Errorf("proxycast %s: exit code %d, want %d\n%s", strings.Join(args, " "), code, want, stderr)
+		}
+	}
+	f(2, "-no-such-flag")
+	f(2, "no-such-command")
+	f(2, "-config", "missing.json")
+	f(2, "check", "-config", "missing.json")
+	f(2, "genkey")
+	f(0, "check", "-h")
+	f(0, "check")
+	f(0, "check", "-config", "config.json")
+}
+
+func TestConfigFaults(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "config.json", `{
+  "server": {"prot": 1, "host": "0.0.0.0", "max_body": "lots"},
+  "auth": {"enabled": false, "keys": [{"name": "开发", "kye": "x"}, {"name": "b", "key": "changeme"}]},
+  "cors": {"origins": ["https://*"]},
+  "upstream": {"providers": [{"name": "p", "type": "grpc"}], "models": {}},
+  "nonsense": true
+}`)
+	for _, args := range [][]string{{"-config", "config.json"}, {"check", "-config", "config.json"}} {
+		code, stdout, stderr := command(t, dir, args...)
+		if code != 2 {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+		for _, fault := range []string{
+			`config.json:2:14: server.prot`, `config.json:2:`, `server.max_body`, `config.json:3:54: auth.keys[0].kye: unknown`, `"key"`, `auth.keys[1].key`,
+			`cors.origins[0]`, `upstream.providers[0].type`, `config.json:6:3: nonsense`,
+		} {
+			if !strings.Contains(stdout+stderr, fault) {
+				t.Errorf("%v: no word of %q in\n%s%s", args, fault, stdout, stderr)
+			}
+		}
+	}
+	writeFile(t, dir, "config.json", "{\n  \"server\": {\n    \"port\": 1,,\n")
+	code, _, stderr := command(t, dir, "-config", "config.json")
+	if code != 2 || !strings.Contains(stderr, "config.json:3:15:") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	writeFile(t, dir, "config.json", `{"upstream": {"providers": [{"name": "p", "type": "openai", "base_url": "http://127.0.0.1:1", "api_key": "${NO_SUCH_VARIABLE}", "models": ["gpt-*"]}]}}`)
+	if code, _, stderr := command(t, dir, "check", "-config", "config.json"); code != 0 || !strings.Contains(stderr, "NO_SUCH_VARIABLE") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// A provider whose variable is unset is off; asking for its models names the variable.
+func TestUnsetVariable(t *testing.T) {
+	g := start(t, object{"upstream": object{"providers": list{
+		object{"name": "p", "type": "openai", "base_url": "http://127.0.0.1:1", "api_key": "${NO_SUCH_VARIABLE}", "models": list{"gpt-*"}},
+	}}})
+	r := g.send(t, "POST", "/v1/chat/completions", `{"model":"gpt-4o"}`)
+	checkError(t, r, "openai", 404)
+	if !strings.Contains(string(r.body), "NO_SUCH_VARIABLE") {
+		t.Errorf("%s", r.body)
+	}
+}
+
+func TestSubcommands(t *testing.T) {
+	dir := t.TempDir()
+	code, stdout, _ := command(t, dir, "genkey", "alice")
+	key := regexp.MustCompile(`pc_[0-9A-Za-z]{32}`).FindString(stdout)
+	digest := sha256.Sum256([]byte(key))
+	if code != 0 || key == "" || !strings.Contains(stdout, hex.EncodeToString(digest[:])) || !strings.Contains(stdout, "alice") {
+		t.Fatalf("genkey: %d\n%s", code, stdout)
+	}
+	cfg := withDefaults(object{})
+	keys := cfg["auth"].(object)["keys"].(list)
+	cfg["auth"] = object{"keys": append(keys, object{"name": "alice", "key_sha256": hex.EncodeToString(digest[:])})}
+	g := startIn(t, dir, cfg)
+	if r := g.send(t, "GET", "/v1/models", "", "Authorization: Bearer "+key); r.status != 200 {
+		t.Errorf("the made key: %d", r.status)
+	}
+	if rec := g.next(t); rec.Key != "alice" {
+		t.Errorf("record: %+v", rec)
+	}
+
+	code, stdout, _ = command(t, dir, "schema")
+	shipped, err := os.ReadFile("../server/config.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code != 0 || stdout != string(shipped) || !json.Valid(shipped) {
+		t.Errorf("schema: %d, %d bytes; server/config.schema.json has %d", code, len(stdout), len(shipped))
+	}
+	if code, stdout, _ = command(t, dir, "version"); code != 0 || !strings.Contains(stdout, runtime.Version()) {
+		t.Errorf("version: %d %s", code, stdout)
+	}
+
+	port := g.Addr[strings.LastIndex(g.Addr, ":")+1:]
+	known := t.TempDir() // healthcheck finds the gateway through the config's port
+	cfg["server"] = object{"port": json.Number(port)}
+	writeConfig(t, known, cfg)
+	if code, _, stderr := command(t, known, "healthcheck"); code != 0 {
+		t.Errorf("healthcheck of a running gateway: %d %s", code, stderr)
+	}
+	g.signal(t, syscall.SIGTERM)
+	g.exit(t, patience)
+	if code, _, _ := command(t, known, "healthcheck"); code != 1 {
+		t.Errorf("healthcheck of none: %d", code)
+	}
+}
+
+// An empty config makes an admin key of its own, says it once, and keeps it.
+func TestGeneratedAdminKey(t *testing.T) {
+	dir := t.TempDir()
+	g := startIn(t, dir, object{"server": object{"port": 0}})
+	file := filepath.Join(dir, "data", "admin.key")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := strings.TrimSpace(string(text))
+	if !regexp.MustCompile(`^pc_[0-9A-Za-z]{32}$`).MatchString(key) {
+		t.Errorf("the key is %q", key)
+	}
+	if info, _ := os.Stat(file); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	works := func(g *gateway) {
+		t.Helper()
+		if r := g.send(t, "GET", "/_status", "", "Authorization: Bearer "+key); r.status != 200 {
+			t.Errorf("the generated key: %d %s", r.status, r.body)
+		} else if strings.Contains(string(r.body), key) {
+			t.Error("/_status shows the key")
+		}
+		r := g.send(t, "POST", "/v1/messages", `{"model":"demo-1","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`, "Authorization: Bearer "+key)
+		if r.status != 200 {
+			t.Errorf("demo-1: %d %s", r.status, r.body)
+		}
+	}
+	works(g)
+	if n := strings.Count(g.stdout.String()+g.stderr.String(), key); n != 1 {
+		t.Errorf("the key was printed %d times", n)
+	}
+	g.signal(t, syscall.SIGTERM)
+	g.exit(t, patience)
+
+	again := startIn(t, dir, nil)
+	works(again)
+	if strings.Contains(again.stdout.String()+again.stderr.String(), key) {
+		t.Error("the second start printed the key")
+	}
+}
+
+// The shipped config answers on a fresh machine.
+func TestShippedConfig(t *testing.T) {
+	text, err := os.ReadFile("../config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := regexp.MustCompile(`"port": *9090`)
+	if !port.Match(text) {
+		t.Fatal("config.json does not state port 9090")
+	}
+	dir := t.TempDir()
+	writeFile(t, dir, "config.json", string(port.ReplaceAll(text, []byte(`"port": 0`))))
+	g := startIn(t, dir, nil)
+	key, err := os.ReadFile(filepath.Join(dir, "data", "admin.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := g.send(t, "POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`, "Authorization: Bearer "+strings.TrimSpace(string(key)))
+	if r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// With auth off only loopback is served, and no web page can post.
+func TestAuthOff(t *testing.T) {
+	dir := t.TempDir()
+	writeConfig(t, dir, object{"server": object{"host": "0.0.0.0", "port": 0}, "auth": object{"enabled": false}})
+	if code, _, stderr := command(t, dir, "-config", "config.json"); code != 2 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	g := startIn(t, t.TempDir(), object{"server": object{"port": 0}, "auth": object{"enabled": false}})
+	post := func(header ...string) reply {
+		return g.raw(t, []byte(wireRequest("POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`, append([]string{"Authorization:"}, header...)...)), 0)
+	}
+	if r := post(); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if rec := g.next(t); rec.Key != "anonymous" {
+		t.Errorf("record: %+v", rec)
+	}
+	r := post("Origin: https://evil.example", "Sec-Fetch-Site: cross-site")
+	checkError(t, r, "openai", 403)
+	if r.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("%v", r.header)
+	}
+	checkError(t, post("Content-Type: text/plain"), "openai", 415)
+	if r := g.raw(t, []byte(wireRequest("GET", "/_status", "", "Authorization:")), 0); r.status != 200 {
+		t.Errorf("/_status: %d", r.status)
+	}
+}
