@@ -29,7 +29,9 @@ type reply struct {
 	*attempt
 	w       http.ResponseWriter
 	rep     *Report
-	strip   *dialect.Stripper // nil: all bytes pass
+	out     io.Writer         // where the provider's bytes go: strip, scrub, or the sink
+	strip   *dialect.Stripper // nil: all events pass
+	scrub   *scrubber         // nil: not a stream, or no credential that it could quote
 	sniffer *dialect.Sniffer  // nil: the bytes are encoded and cannot be read
 	flush   func() error      // nil: not a stream
 	taken   int64             // bytes of the provider's
@@ -45,6 +47,7 @@ type reply struct {
 
 func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 	p := &reply{attempt: a, w: w, rep: rep, buffers: a.body.buffers}
+	p.out = sink{p}
 	rep.Stream = isEventStream(a.response.Header.Get("Content-Type"))
 	if encoding := a.response.Header.Get("Content-Encoding"); encoding == "" || encoding == "identity" {
 		p.sniffer = dialect.NewSniffer(a.request.Endpoint, rep.Stream)
@@ -57,8 +60,13 @@ func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 		return p
 	}
 	p.flush = http.NewResponseController(w).Flush
+	if len(a.provider.secrets) > 0 && p.sniffer != nil {
+		p.scrub = &scrubber{w: p.out, secrets: a.provider.secrets}
+		p.out = p.scrub
+	}
 	if a.metered && p.sniffer != nil {
-		p.strip = dialect.NewStripper(p.sniffer, sink{p})
+		p.strip = dialect.NewStripper(p.sniffer, p.out)
+		p.out = p.strip
 	}
 	a.limits.by("first_token", a.limits.start, a.provider.config.Timeouts.FirstToken)
 	if every := a.proxy.keepalive; every > 0 {
@@ -123,19 +131,14 @@ func (p *reply) copyWith(buf []byte) error {
 
 // take passes bytes of the provider's on, or holds them, and learns from them.
 // Streams are flushed after each read.
-func (p *reply) take(b []byte) (err error) {
+func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken += int64(len(b))
-	if p.strip != nil {
-		_, err = p.strip.Write(b)
-	} else {
-		if p.sniffer != nil {
-			p.sniffer.Write(b)
-		}
-		_, err = sink{p}.Write(b)
+	if p.sniffer != nil && p.strip == nil {
+		p.sniffer.Write(b)
 	}
-	if err != nil {
+	if _, err := p.out.Write(b); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -203,6 +206,19 @@ func (p *reply) commit() error {
 	return p.flush()
 }
 
+// finishWriting passes what the writers before the sink hold.
+func (p *reply) finishWriting() error {
+	if p.strip != nil {
+		if err := p.strip.Close(); err != nil {
+			return err
+		}
+	}
+	if p.scrub != nil {
+		return p.scrub.Close()
+	}
+	return nil
+}
+
 // letGo frees what was held.
 func (p *reply) letGo() {
 	p.buffers.inUse.Add(-p.reserved)
@@ -217,9 +233,7 @@ func (p *reply) writeHead() {
 		if len(h["Cache-Control"]) == 0 {
 			h["Cache-Control"] = []string{"no-cache"}
 		}
-		if p.strip != nil || p.keepalive != nil {
-			h.Del("Content-Length")
-		}
+		h.Del("Content-Length") // not every byte passes as it is
 	}
 	p.rep.Status = p.response.StatusCode
 	p.w.WriteHeader(p.rep.Status)

@@ -77,13 +77,13 @@ func errUnreachable(provider string, err error) *Error {
 		what = "could not be reached over TLS (its certificate was not accepted)"
 	case strings.Contains(text, "proxyconnect") || strings.Contains(text, "socks connect"):
 		what = "could not be reached through its proxy"
-	case strings.Contains(text, "malformed HTTP") || strings.Contains(text, "exceeded"):
+	case strings.Contains(text, "malformed") || strings.Contains(text, "exceeded"):
 		what = "sent a reply that is not valid HTTP"
 	case strings.Contains(text, "EOF") || strings.Contains(text, "reset") || strings.Contains(text, "closed"):
 		what = "closed the connection without a reply"
 	}
-	if strings.Contains(err.Error(), "malformed") {
-		err = errors.New("malformed HTTP") // the error quotes what the provider sent
+	if op == nil && dns == nil {
+		err = nil // other errors may quote what the provider sent
 	}
 	return &Error{
 		Status: 502, Code: codeUnreachable,

@@ -21,7 +21,7 @@ type provider struct {
 	transport http.RoundTripper
 	keys      *credentials
 	gate      *gate
-	secrets   []string // what must not reach a client: keys, and credentials among the extra headers
+	secrets   []secret // what must not reach a client: keys, and credentials among the extra headers
 	list      *modelList
 }
 
@@ -33,10 +33,12 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 		return nil, fmt.Errorf("upstream: provider %q: base_url: %w", cfg.Name, err)
 	}
 	p := &provider{config: cfg, base: base, keys: newCredentials(cfg.credentials()), list: &modelList{}}
-	p.secrets = append(p.secrets, p.keys.keys...)
+	for _, key := range p.keys.keys {
+		p.secrets = append(p.secrets, secret{key, []byte(key)})
+	}
 	for name, value := range cfg.Headers {
-		if carriesCredential(name) {
-			p.secrets = append(p.secrets, strings.TrimPrefix(value, "Bearer "))
+		if value = strings.TrimPrefix(value, "Bearer "); value != "" && carriesCredential(name) {
+			p.secrets = append(p.secrets, secret{value, []byte(value)})
 		}
 	}
 	if prev != nil && prev.config.MaxConcurrency == cfg.MaxConcurrency {
@@ -113,11 +115,16 @@ func (p *provider) authorize(h http.Header, key int) {
 	}
 }
 
-// scrub masks the provider's credentials in text.
-func (p *provider) scrub(text string) string {
-	for _, secret := range p.secrets {
-		if secret != "" && strings.Contains(text, secret) {
-			text = strings.ReplaceAll(text, secret, "***")
+// word gives text if it is one word of the kind that APIs name errors and reasons
+// with, else other: a log must not take free text of a provider's, which may quote
+// anything.
+func (p *provider) word(text, other string) string {
+	if text == "" || len(text) > 64 || p.scrub(text) != text {
+		return other
+	}
+	for _, c := range []byte(text) {
+		if c >= 0x80 || c != '_' && c != '-' && c != '.' && !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+			return other
 		}
 	}
 	return text

@@ -32,6 +32,7 @@ func (a *attempt) receive(w http.ResponseWriter, rep *Report) (v verdict, wait t
 	if rep.UpstreamID == "" {
 		rep.UpstreamID = header.Get("Request-Id")
 	}
+	rep.UpstreamID = a.provider.scrub(rep.UpstreamID)
 	wait = retryAfter(status, header, now)
 	another := a.provider.keys.answered(a.key, status, wait, now)
 	switch {
@@ -136,9 +137,7 @@ func (a *attempt) readProblem() {
 	a.problem = body
 	sniffer := dialect.NewSniffer(a.request.Endpoint, false)
 	sniffer.Write(body)
-	if typ := sniffer.ErrorType(); typ != "" {
-		a.err.Code = typ
-	}
+	a.err.Code = a.provider.word(sniffer.ErrorType(), a.err.Code)
 }
 
 // readUnpacked reads a whole error body, unpacked.
@@ -201,11 +200,9 @@ func (p *reply) end(err error) {
 		p.abort(p.clientFailure(toClient.error))
 		return
 	}
-	if p.strip != nil {
-		if werr := p.strip.Close(); werr != nil {
-			p.abort(errClientGone)
-			return
-		}
+	if werr := p.finishWriting(); werr != nil {
+		p.abort(p.clientFailure(werr))
+		return
 	}
 	switch {
 	case err != nil:
@@ -220,7 +217,7 @@ func (p *reply) end(err error) {
 // conclude takes over what was learned from the reply.
 func (p *reply) conclude() {
 	if p.sniffer != nil {
-		p.rep.Usage, p.rep.FinishReason, p.rep.Malformed = p.sniffer.Usage(), p.sniffer.FinishReason(), p.sniffer.Malformed()
+		p.rep.Usage, p.rep.FinishReason, p.rep.Malformed = p.sniffer.Usage(), p.provider.word(p.sniffer.FinishReason(), ""), p.sniffer.Malformed()
 	}
 }
 
@@ -273,7 +270,7 @@ func (p *reply) cut(err error) *Error {
 // reported tells that the provider put an error into a reply of a success status.
 func (p *reply) reported() *Error {
 	return &Error{
-		Status: http.StatusBadGateway, Code: p.sniffer.ErrorType(),
+		Status: http.StatusBadGateway, Code: p.provider.word(p.sniffer.ErrorType(), "provider_error"),
 		Message: fmt.Sprintf("provider %q reported an error in its reply", p.provider.config.Name),
 	}
 }
