@@ -219,6 +219,7 @@ func (a *attempt) send() {
 // Relay ever sends a request again.
 func (a *attempt) newRequest() *http.Request {
 	parts := a.request.Splice(a.model, a.metered)
+	n := length(parts)
 	header := requestHeader(a.client.Header)
 	a.provider.authorize(header, a.key)
 	req := &http.Request{
@@ -228,8 +229,8 @@ func (a *attempt) newRequest() *http.Request {
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Header:        header,
-		Body:          a.body.reader(parts),
-		ContentLength: length(parts),
+		Body:          a.body.reader(parts, n),
+		ContentLength: n,
 		Host:          a.provider.base.Host,
 	}
 	return req.WithContext(a.ctx)
