@@ -14,22 +14,39 @@ import (
 
 // Config is the "upstream" section of config.json.
 type Config struct {
-	Providers []ProviderConfig  `json:"providers" default:"[{\"name\":\"demo\",\"type\":\"demo\",\"models\":[\"demo-*\"]}]" doc:"Where requests go. The order decides when several list a model."`
-	Models    map[string]string `json:"models" doc:"Aliases: a model name, or a pattern with *, to provider/model. provider/* keeps the name that was asked for."`
+	Providers []ProviderConfig `json:"providers" default:"[{\"name\":\"demo\",\"type\":\"demo\",\"models\":[\"demo-*\"]}]" doc:"Where requests go. The order decides when several list a model."`
+	Models    map[string]Route `json:"models" doc:"Aliases: a model name, or a pattern with *, to provider/model, a list of such, or an object. provider/* keeps the name that was asked for."`
+	Retries   int              `json:"retries" default:"2" min:"0" max:"10" doc:"Further attempts that a request may take, over all targets and keys, while nothing of an answer was passed on."`
+	Cooldown  Cooldown         `json:"cooldown" doc:"When a target that fails is left alone."`
+	Keepalive time.Duration    `json:"keepalive" default:"0s" doc:"After this silence of a stream the client gets a comment. 0s: never."`
+}
+
+// Route is where an alias leads.
+type Route struct {
+	Targets  []TargetConfig `json:"targets" short:"true" single:"true" doc:"The targets, best first."`
+	Strategy string         `json:"strategy" enum:"order,weighted" default:"order" doc:"order: the first that does not rest. weighted: at random by weight. The others follow when it fails."`
+	Commit   string         `json:"commit" enum:"first_content,complete" default:"first_content" doc:"When a stream passes to the client: from its first content on, or when it is complete, so that a broken one can still be replaced."`
+}
+
+// TargetConfig is one target of a Route.
+type TargetConfig struct {
+	To     string `json:"to" short:"true" doc:"provider/model, or provider/* for the name that was asked for."`
+	Weight int    `json:"weight" default:"1" min:"0" doc:"The share of a target, under the strategy weighted."`
 }
 
 // ProviderConfig is one provider.
 type ProviderConfig struct {
-	Name        string            `json:"name" doc:"The provider's name in provider/model, in the log and in /api/provider/NAME."`
-	Type        string            `json:"type" enum:"openai,anthropic,demo" doc:"The dialect that it speaks."`
-	BaseURL     string            `json:"base_url,omitempty" doc:"openai: an empty path gets /v1, any other is used as given. anthropic: /v1 is appended unless the path ends in it. Absent: the vendor's own address."`
-	APIKey      string            `json:"api_key,omitempty" secret:"true" unset:"Missing" doc:"The credential, best as ${ENV}. While the variable is unset the provider is disabled."`
-	APIKeys     []string          `json:"api_keys,omitempty" secret:"true" unset:"Missing" doc:"Several credentials, used in turn."`
-	Models      []string          `json:"models,omitempty" doc:"The models that it serves, * is a wildcard. Empty: reached by alias or provider/model only."`
-	Headers     map[string]string `json:"headers,omitempty" secret:"true" doc:"Headers to add to each request."`
-	StreamUsage bool              `json:"stream_usage" default:"true" doc:"Ask OpenAI chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
-	Proxy       string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
-	Timeouts    Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
+	Name           string            `json:"name" doc:"The provider's name in provider/model, in the log and in /api/provider/NAME."`
+	Type           string            `json:"type" enum:"openai,anthropic,demo" doc:"The dialect that it speaks."`
+	BaseURL        string            `json:"base_url,omitempty" doc:"openai: an empty path gets /v1, any other is used as given. anthropic: /v1 is appended unless the path ends in it. Absent: the vendor's own address."`
+	APIKey         string            `json:"api_key,omitempty" secret:"true" unset:"Missing" doc:"The credential, best as ${ENV}. While the variable is unset the provider is disabled."`
+	APIKeys        []string          `json:"api_keys,omitempty" secret:"true" unset:"Missing" doc:"Several credentials, used in turn."`
+	Models         []string          `json:"models,omitempty" doc:"The models that it serves, * is a wildcard. Empty: reached by alias or provider/model only."`
+	Headers        map[string]string `json:"headers,omitempty" secret:"true" doc:"Headers to add to each request."`
+	StreamUsage    bool              `json:"stream_usage" default:"true" doc:"Ask OpenAI chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
+	Proxy          string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
+	MaxConcurrency int               `json:"max_concurrency,omitempty" min:"0" doc:"Calls at a time. Four times as many wait, further ones go elsewhere or are refused. 0: no limit."`
+	Timeouts       Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
 
 	// Missing names an unset variable of the credentials. Without any credential
 	// left it disables the provider.
@@ -76,20 +93,56 @@ func (c Config) Check(fault, warn func(path, message string)) {
 		p.check(at, fault, warn)
 	}
 	for _, pattern := range slices.Sorted(maps.Keys(c.Models)) {
-		at := "models." + pattern
-		provider, model, found := strings.Cut(c.Models[pattern], "/")
+		c.checkRoute(pattern, fault)
+	}
+	if c.Retries < 0 || c.Retries > maxRetries {
+		fault("retries", fmt.Sprintf("expected 0 to %d", maxRetries))
+	}
+	if c.Cooldown.After < 0 {
+		fault("cooldown.after", "expected a number of failures")
+	}
+}
+
+const maxRetries = 10
+
+func (c Config) checkRoute(pattern string, fault func(path, message string)) {
+	route, at := c.Models[pattern], "models."+pattern
+	switch {
+	case pattern == "":
+		fault("models", "an alias needs a name")
+	case len(route.Targets) == 0:
+		fault(at, fmt.Sprintf("an alias points at provider/model, as in %q", "demo/demo-1"))
+	}
+	weight := 0
+	for i, t := range route.Targets {
+		at := at
+		if len(route.Targets) > 1 {
+			at = fmt.Sprintf("%s.targets[%d]", at, i)
+		}
+		provider, model, found := strings.Cut(t.To, "/")
+		known := slices.ContainsFunc(c.Providers, func(p ProviderConfig) bool { return p.Name == provider })
 		switch {
-		case pattern == "":
-			fault("models", "an alias needs a name")
 		case !found || model == "":
 			fault(at, fmt.Sprintf("an alias points at provider/model, as in %q", "demo/demo-1"))
-		case !seen[provider]:
+		case !known:
 			fault(at, fmt.Sprintf("unknown provider %q%s", provider, namesHint(c.Providers)))
 		case strings.Contains(model, "*") && model != "*":
 			fault(at, "the target's model is a name, or * alone for the name that was asked for")
+		case t.Weight < 0:
+			fault(at, "a weight is not negative")
 		}
+		weight += t.Weight
+	}
+	if route.Strategy == strategyWeighted && weight == 0 && len(route.Targets) > 0 {
+		fault(at, "weighted targets need a weight above 0")
 	}
 }
+
+// Values of Route.
+const (
+	strategyWeighted = "weighted"
+	commitComplete   = "complete"
+)
 
 func (p ProviderConfig) check(at string, fault, warn func(path, message string)) {
 	if p.Type != typeOpenAI && p.Type != typeAnthropic && p.Type != typeDemo {

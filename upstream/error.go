@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -28,13 +29,36 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// statusClientGone is what a record has in place of a status when the client left.
+const statusClientGone = 499
+
+// Codes that decide how a call goes on.
+const (
+	codeClientGone  = "client_closed"
+	codeUnreachable = "provider_unreachable"
+	codeTimeout     = "timeout"
+	codeBusy        = "provider_busy"
+	codeCut         = "reply_cut"
+	codeInvalid     = "reply_invalid"
+)
+
 // errClientGone is the end of a call whose client has left.
-var errClientGone = &Error{Status: 499, Code: "client_closed", Message: "the client closed the connection"}
+var errClientGone = &Error{Status: statusClientGone, Code: codeClientGone, Message: "the client closed the connection"}
+
+// clientEnd tells why a client's context has ended: it left, or the cause that
+// the gateway gives.
+func clientEnd(ctx context.Context) *Error {
+	var cause *Error
+	if errors.As(context.Cause(ctx), &cause) {
+		return cause
+	}
+	return errClientGone
+}
 
 // errTimeout tells which limit ended a call.
 func errTimeout(provider, limit string, d time.Duration) *Error {
 	return &Error{
-		Status: 504, Code: "timeout",
+		Status: 504, Code: codeTimeout,
 		Message: fmt.Sprintf("provider %q did not answer in time (timeouts.%s = %s)", provider, limit, d),
 	}
 }
@@ -53,13 +77,16 @@ func errUnreachable(provider string, err error) *Error {
 		what = "could not be reached over TLS (its certificate was not accepted)"
 	case strings.Contains(text, "proxyconnect") || strings.Contains(text, "socks connect"):
 		what = "could not be reached through its proxy"
-	case strings.Contains(text, "malformed HTTP") || strings.Contains(text, "exceeded"):
+	case strings.Contains(text, "malformed") || strings.Contains(text, "exceeded"):
 		what = "sent a reply that is not valid HTTP"
 	case strings.Contains(text, "EOF") || strings.Contains(text, "reset") || strings.Contains(text, "closed"):
 		what = "closed the connection without a reply"
 	}
+	if op == nil && dns == nil {
+		err = nil // other errors may quote what the provider sent
+	}
 	return &Error{
-		Status: 502, Code: "provider_unreachable",
+		Status: 502, Code: codeUnreachable,
 		Message: fmt.Sprintf("provider %q %s", provider, what), Err: err,
 	}
 }

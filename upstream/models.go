@@ -38,11 +38,11 @@ type Model struct {
 func (p *Proxy) Models(ctx context.Context, pin string, allows func(model string) bool) ([]Model, *Error) {
 	providers, names := p.providers, p.aliasNames
 	if pin != "" {
-		t, err := p.route(pin, "")
+		targets, _, err := p.route(pin, "")
 		if err != nil {
 			return nil, err
 		}
-		providers, names = []*provider{t.provider}, nil
+		providers, names = []*provider{targets[0].provider}, nil
 	}
 	lists := fetchLists(ctx, providers)
 	all := []Model{}
@@ -51,9 +51,9 @@ func (p *Proxy) Models(ctx context.Context, pin string, allows func(model string
 		if seen[m.ID] || strings.Contains(m.ID, "*") || !allows(m.ID) {
 			return
 		}
-		if t, err := p.route(pin, m.ID); err == nil {
+		if targets, _, err := p.route(pin, m.ID); err == nil {
 			seen[m.ID] = true
-			all = append(all, m.completed(t.provider))
+			all = append(all, m.completed(targets[0].provider))
 		}
 	}
 	for _, name := range names {
@@ -91,10 +91,11 @@ func fetchLists(ctx context.Context, providers []*provider) [][]Model {
 
 // Model gives the entry of one name that routing accepts.
 func (p *Proxy) Model(ctx context.Context, pin, id string) (Model, *Error) {
-	t, err := p.route(pin, id)
+	targets, _, err := p.route(pin, id)
 	if err != nil {
 		return Model{}, err
 	}
+	t := targets[0]
 	for _, m := range t.provider.list.get(ctx, t.provider) {
 		if m.ID == t.model {
 			m.ID = id
@@ -157,7 +158,7 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 		query = "limit=1000"
 	}
 	header := http.Header{}
-	p.authorize(header)
+	p.authorize(header, p.keys.pick(time.Now()))
 	req := &http.Request{
 		Method: http.MethodGet, URL: p.url(dialect.Models.Path(), query), Host: p.base.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"proxycast/upstream/demo"
@@ -20,9 +19,9 @@ type provider struct {
 	config    ProviderConfig
 	base      *url.URL
 	transport http.RoundTripper
-	keys      []string // credentials, used in turn
-	turn      atomic.Uint32
-	secrets   []string // what must not reach a client: keys, and credentials among the extra headers
+	keys      *credentials
+	gate      *gate
+	secrets   []secret // what must not reach a client: keys, and credentials among the extra headers
 	list      *modelList
 }
 
@@ -33,16 +32,23 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream: provider %q: base_url: %w", cfg.Name, err)
 	}
-	p := &provider{config: cfg, base: base, keys: cfg.credentials(), list: &modelList{}}
-	p.secrets = append(p.secrets, p.keys...)
+	p := &provider{config: cfg, base: base, keys: newCredentials(cfg.credentials()), list: &modelList{}}
+	for _, key := range p.keys.keys {
+		p.secrets = append(p.secrets, secret{key, []byte(key)})
+	}
 	for name, value := range cfg.Headers {
-		if carriesCredential(name) {
-			p.secrets = append(p.secrets, strings.TrimPrefix(value, "Bearer "))
+		if value = strings.TrimPrefix(value, "Bearer "); value != "" && carriesCredential(name) {
+			p.secrets = append(p.secrets, secret{value, []byte(value)})
 		}
+	}
+	if prev != nil && prev.config.MaxConcurrency == cfg.MaxConcurrency {
+		p.gate = prev.gate
+	} else {
+		p.gate = newGate(cfg.MaxConcurrency)
 	}
 	switch {
 	case prev != nil && reflect.DeepEqual(prev.config, cfg):
-		p.transport, p.list = prev.transport, prev.list
+		p.transport, p.list, p.keys = prev.transport, prev.list, prev.keys
 	case cfg.Type == typeDemo:
 		p.transport = demo.Transport{}
 	default:
@@ -76,7 +82,7 @@ func (p *provider) speaks(d dialect.Dialect) bool {
 }
 
 // enabled reports whether the provider has a credential, if its config names any.
-func (p *provider) enabled() bool { return p.config.Missing == "" || len(p.keys) > 0 }
+func (p *provider) enabled() bool { return p.config.Missing == "" || len(p.keys.keys) > 0 }
 
 // url gives the address of path below the provider's base, with the client's query.
 func (p *provider) url(path, query string) *url.URL {
@@ -91,16 +97,15 @@ func (p *provider) url(path, query string) *url.URL {
 	return &u
 }
 
-// authorize puts the provider's own headers into h: one credential, and what
-// the config adds.
-func (p *provider) authorize(h http.Header) {
-	if len(p.keys) > 0 {
-		key := p.keys[int(p.turn.Add(1)-1)%len(p.keys)]
-		if p.config.Type == typeAnthropic {
-			h["X-Api-Key"] = []string{key}
-		} else {
-			h["Authorization"] = []string{"Bearer " + key}
-		}
+// authorize puts the provider's own headers into h: the credential of that index,
+// unless it is -1, and what the config adds.
+func (p *provider) authorize(h http.Header, key int) {
+	switch {
+	case key < 0:
+	case p.config.Type == typeAnthropic:
+		h["X-Api-Key"] = []string{p.keys.keys[key]}
+	default:
+		h["Authorization"] = []string{"Bearer " + p.keys.keys[key]}
 	}
 	if p.config.Type == typeAnthropic && len(h["Anthropic-Version"]) == 0 {
 		h["Anthropic-Version"] = []string{"2023-06-01"}
@@ -110,11 +115,16 @@ func (p *provider) authorize(h http.Header) {
 	}
 }
 
-// scrub masks the provider's credentials in text.
-func (p *provider) scrub(text string) string {
-	for _, secret := range p.secrets {
-		if secret != "" && strings.Contains(text, secret) {
-			text = strings.ReplaceAll(text, secret, "***")
+// word gives text if it is one word of the kind that APIs name errors and reasons
+// with, else other: a log must not take free text of a provider's, which may quote
+// anything.
+func (p *provider) word(text, other string) string {
+	if text == "" || len(text) > 64 || p.scrub(text) != text {
+		return other
+	}
+	for _, c := range []byte(text) {
+		if c >= 0x80 || c != '_' && c != '-' && c != '.' && !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+			return other
 		}
 	}
 	return text

@@ -6,23 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"proxycast/upstream/dialect"
 )
 
-// Proxy is the compiled "upstream" section. It is immutable; the connections
-// and the cached model lists of its providers are shared with its successor.
+// Proxy is the compiled "upstream" section. It is immutable; what its providers
+// have of connections, model lists and health is shared with its successor.
 type Proxy struct {
 	providers  []*provider
-	aliases    map[string]string // exact names
-	aliasNames []string          // the same, sorted
-	wildcards  []wildcard        // longest first
+	aliases    map[string]Route // exact names
+	aliasNames []string         // the same, sorted
+	wildcards  []wildcard       // longest first
+	retries    int
+	cooldown   Cooldown
+	keepalive  time.Duration
+	health     *health
 }
 
-type wildcard struct{ pattern, target string }
+type wildcard struct {
+	pattern string
+	route   Route
+}
 
 // target is a provider and the model to ask it for.
 type target struct {
@@ -30,10 +39,15 @@ type target struct {
 	model    string
 }
 
+func (t target) name() targetName { return targetName{t.provider.config.Name, t.model} }
+
 // New compiles cfg. Providers that prev knows by the same name and config keep
 // their connections. All faults are joined.
 func New(cfg Config, prev *Proxy) (*Proxy, error) {
-	p := &Proxy{aliases: map[string]string{}}
+	p := &Proxy{aliases: map[string]Route{}, retries: cfg.Retries, cooldown: cfg.Cooldown, keepalive: cfg.Keepalive, health: newHealth()}
+	if prev != nil {
+		p.health = prev.health
+	}
 	var faults []error
 	for _, c := range cfg.Providers {
 		provider, err := newProvider(c, prev.provider(c.Name))
@@ -43,11 +57,11 @@ func New(cfg Config, prev *Proxy) (*Proxy, error) {
 		}
 		p.providers = append(p.providers, provider)
 	}
-	for name, to := range cfg.Models {
+	for name, route := range cfg.Models {
 		if strings.Contains(name, "*") {
-			p.wildcards = append(p.wildcards, wildcard{name, to})
+			p.wildcards = append(p.wildcards, wildcard{name, route})
 		} else {
-			p.aliases[name] = to
+			p.aliases[name] = route
 		}
 	}
 	p.aliasNames = slices.Sorted(maps.Keys(p.aliases))
@@ -78,8 +92,10 @@ type ProviderState struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`
 	BaseURL string `json:"base_url,omitempty"`
-	State   string `json:"state"` // "ready" or "disabled"
+	State   string `json:"state"` // "ready", "failing" (a target of it rests) or "disabled"
 	Reason  string `json:"reason,omitempty"`
+
+	Targets []TargetState `json:"targets,omitempty"` // that have failed lately
 }
 
 // Providers describes the providers in the order of the config.
@@ -90,6 +106,12 @@ func (p *Proxy) Providers() []ProviderState {
 		if s.Type != typeDemo {
 			s.BaseURL = provider.base.String()
 		}
+		s.Targets = p.health.of(s.Name, time.Now())
+		for _, t := range s.Targets {
+			if t.Rests != nil {
+				s.State = "failing"
+			}
+		}
 		if !provider.enabled() {
 			s.State, s.Reason = "disabled", provider.config.Missing+" is not set"
 		}
@@ -98,69 +120,129 @@ func (p *Proxy) Providers() []ProviderState {
 	return states
 }
 
-// route decides where a request for model goes: an alias (exact, then the
-// longest wildcard), then provider/model, then the first provider that lists
-// the model. pin, when not empty, names the provider and skips all that.
-func (p *Proxy) route(pin, model string) (target, *Error) {
+// plan decides how a request is tried.
+func (p *Proxy) plan(q *dialect.Request, pin string) (*plan, *Error) {
+	targets, complete, err := p.route(pin, q.Model())
+	if err != nil {
+		return nil, err
+	}
+	if q.Endpoint != dialect.CountTokens {
+		err = targets[0].refuses(q.Endpoint)
+		targets = slices.DeleteFunc(targets, func(t target) bool { return t.refuses(q.Endpoint) != nil })
+	}
+	if len(targets) == 0 {
+		return nil, err
+	}
+	return &plan{targets: targets, complete: complete, left: p.retries}, nil
+}
+
+// route decides where a request for model goes, in the order in which to try: an
+// alias (exact, then the longest wildcard), then provider/model, then the first
+// provider that lists the model. pin, when not empty, names the provider and skips
+// all that. The slice is the caller's.
+func (p *Proxy) route(pin, model string) (targets []target, complete bool, err *Error) {
 	if pin != "" {
-		return p.ready(p.provider(pin), pin, model)
+		targets, err = p.ready(pin, model)
+		return targets, false, err
 	}
-	if to, ok := p.alias(model); ok {
-		name, upstream, _ := strings.Cut(to, "/")
-		if upstream == "*" {
-			upstream = model
-		}
-		return p.ready(p.provider(name), name, upstream)
+	if route, ok := p.alias(model); ok {
+		targets, err = p.follow(route, model)
+		return targets, route.Commit == commitComplete, err
 	}
-	if name, upstream, ok := strings.Cut(model, "/"); ok && upstream != "" {
-		if provider := p.provider(name); provider != nil {
-			return p.ready(provider, name, upstream)
-		}
+	if name, upstream, ok := strings.Cut(model, "/"); ok && upstream != "" && p.provider(name) != nil {
+		targets, err = p.ready(name, upstream)
+		return targets, false, err
 	}
 	var disabled *provider
 	for _, provider := range p.providers {
 		switch {
 		case !provider.serves(model):
 		case provider.enabled():
-			return target{provider, model}, nil
+			return []target{{provider, model}}, false, nil
 		case disabled == nil:
 			disabled = provider
 		}
 	}
 	if disabled != nil {
-		return p.ready(disabled, disabled.config.Name, model)
+		targets, err = p.ready(disabled.config.Name, model)
+		return targets, false, err
 	}
-	return target{}, p.unknownModel(model)
+	return nil, false, p.unknownModel(model)
+}
+
+// follow gives the targets of a route that are enabled.
+func (p *Proxy) follow(route Route, model string) (targets []target, err *Error) {
+	for _, t := range inOrder(route) {
+		name, upstream, _ := strings.Cut(t.To, "/")
+		if upstream == "*" {
+			upstream = model
+		}
+		found, refused := p.ready(name, upstream)
+		targets = append(targets, found...)
+		if err == nil {
+			err = refused
+		}
+	}
+	if len(targets) > 0 {
+		err = nil
+	}
+	return targets, err
+}
+
+// inOrder gives the targets of a route as one request tries them: as they stand,
+// or drawn by weight.
+func inOrder(route Route) []TargetConfig {
+	if route.Strategy != strategyWeighted {
+		return route.Targets
+	}
+	rest := slices.Clone(route.Targets)
+	var order []TargetConfig
+	for len(rest) > 0 {
+		total := 0
+		for _, t := range rest {
+			total += t.Weight
+		}
+		i := 0
+		if total > 0 {
+			for n := rand.IntN(total); n >= rest[i].Weight; i++ {
+				n -= rest[i].Weight
+			}
+		}
+		order = append(order, rest[i])
+		rest = slices.Delete(rest, i, i+1)
+	}
+	return order
 }
 
 // ready gives the target, unless the provider does not exist or is disabled.
-func (p *Proxy) ready(provider *provider, name, model string) (target, *Error) {
-	switch {
+func (p *Proxy) ready(name, model string) ([]target, *Error) {
+	switch provider := p.provider(name); {
 	case provider == nil:
-		return target{}, &Error{
+		return nil, &Error{
 			Status: http.StatusNotFound, Code: "provider_not_found",
-			Message: fmt.Sprintf("there is no provider %q in the config", name),
+			Message: fmt.Sprintf("there is no provider %q in the config", clip(name, 64)),
 		}
 	case !provider.enabled():
-		return target{}, &Error{
+		return nil, &Error{
 			Status: http.StatusNotFound, Code: "model_not_found", Param: "model",
 			Message: fmt.Sprintf("model %q belongs to provider %q, which is disabled because %s is not set; export it and restart the gateway",
-				model, name, provider.config.Missing),
+				clip(model, 128), name, provider.config.Missing),
 		}
+	default:
+		return []target{{provider, model}}, nil
 	}
-	return target{provider, model}, nil
 }
 
-func (p *Proxy) alias(model string) (to string, ok bool) {
-	if to, ok = p.aliases[model]; ok {
-		return to, true
+func (p *Proxy) alias(model string) (Route, bool) {
+	if route, ok := p.aliases[model]; ok {
+		return route, true
 	}
 	for _, w := range p.wildcards {
 		if match(w.pattern, model) {
-			return w.target, true
+			return w.route, true
 		}
 	}
-	return "", false
+	return Route{}, false
 }
 
 // serves reports whether one of the provider's model patterns fits.

@@ -15,11 +15,11 @@ import (
 
 // Report is what became of one relayed request.
 type Report struct {
-	Provider     string
-	Model        string // as sent to the provider
-	Status       int    // what the client was sent; 0: nothing was sent, and Err tells what it should get
-	Stream       bool   // the reply was an event stream
-	Attempts     int
+	Provider     string    // the one that answered, or the last one tried
+	Model        string    // as sent to it
+	Status       int       // what the client was sent; 0: nothing was sent, and Err tells what it should get
+	Stream       bool      // the reply was an event stream
+	Attempts     int       // calls of providers
 	FirstContent time.Time // zero: no content came
 	Usage        dialect.Usage
 	FinishReason string
@@ -27,50 +27,73 @@ type Report struct {
 	UpstreamID   string
 	Err          *Error // nil: the call succeeded
 	Aborted      bool   // the reply was begun and cannot be completed: the connection must be broken
+
+	started bool // the head of a stream was sent, for a keepalive, before any attempt had committed
 }
 
-// Relay sends the request q, whose bytes are body, to its provider and passes
-// the reply to w as it comes. pin, when not empty, names the provider. r gives
-// the header, the query and the context, whose end cancels the provider's call;
-// a cause of type *Error is told to the client. Relay releases body.
+// Relay sends the request q, whose bytes are body, to a provider that serves its
+// model and passes the reply to w as it comes. Until content has been passed on, a
+// failed attempt leads to another one, as far as the config allows. pin, when not
+// empty, names the provider. r gives the header, the query and the context, whose
+// end cancels the provider's call; a cause of type *Error is told to the client.
+// Relay releases body.
 //
 // When Report.Status is 0, w may have headers of the provider's reply
 // (retry-after, rate limits) but nothing was written.
-func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request, body *Body, pin string) Report {
-	var rep Report
-	targets, err := p.targets(q, pin)
+func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request, body *Body, pin string) (rep Report) {
+	held := true
+	release := func() {
+		if held {
+			held = false
+			body.Release()
+		}
+	}
+	defer release()
+	plan, err := p.plan(q, pin)
 	if err != nil {
-		body.Release()
 		rep.Err = err
 		return rep
 	}
-	if q.Endpoint == dialect.CountTokens && targets[0].provider.config.Type != typeAnthropic {
-		defer body.Release()
-		return estimateTokens(w, targets[0], body)
+	if q.Endpoint == dialect.CountTokens && plan.target().provider.config.Type != typeAnthropic {
+		return estimateTokens(w, plan.target(), body)
 	}
-	for i, t := range targets {
-		rep.Provider, rep.Model = t.provider.config.Name, t.model
-		rep.Attempts++
-		a := newAttempt(t, r, q)
-		a.send(body)
-		if a.err != nil && i < len(targets)-1 {
-			a.end()
-			continue
+	for {
+		plan.passOver(p.health, time.Now())
+		a := p.newAttempt(plan, r, q, body, release)
+		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, started: rep.started}
+		a.send()
+		verdict, wait, done := a.receive(w, &rep)
+		if !done {
+			if wait == 0 && verdict == again {
+				wait = backoff(plan.repeats)
+			}
+			if pause, another := plan.next(verdict, wait); another {
+				a.end(&rep)
+				if sleep(r.Context(), pause) {
+					continue
+				}
+				a.err = clientEnd(r.Context())
+			}
+			a.giveUp(w, &rep)
 		}
-		body.Release()
-		a.deliver(w, &rep)
-		a.end()
+		a.end(&rep)
+		return rep
 	}
-	return rep
 }
 
-// targets gives the places that may answer q, in the order in which to try them.
-func (p *Proxy) targets(q *dialect.Request, pin string) ([]target, *Error) {
-	t, err := p.route(pin, q.Model())
-	if err == nil && q.Endpoint != dialect.CountTokens {
-		err = t.refuses(q.Endpoint)
+// sleep waits for d. It reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
 	}
-	return []target{t}, err
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // estimateTokens answers a count_tokens request whose provider cannot count.
@@ -92,58 +115,113 @@ func estimateTokens(w http.ResponseWriter, t target, body *Body) Report {
 // attempt is one call of one target.
 type attempt struct {
 	target
-	client  *http.Request
-	request *dialect.Request
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	limits  *limits
+	proxy    *Proxy
+	client   *http.Request
+	request  *dialect.Request
+	body     *Body
+	release  func() // gives up Relay's hold on body
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	limits   *limits
+	key      int  // index of the credential, -1: none
+	metered  bool // include_usage was added: its event is removed again
+	hold     bool // another attempt is possible: nothing passes before content does
+	complete bool // nothing passes before the stream is complete, if hold
 
-	metered bool           // include_usage was added: its event is removed again
-	reply   *http.Response // nil when err is set
-	err     *Error
+	entered  bool           // it has a place at the provider
+	response *http.Response // nil: err tells why
+	err      *Error
+	problem  []byte // the body of an error status, as JSON; nil: it was none
+	reply    *reply // of a success status
+	own      bool   // it failed by a limit of ours, which says nothing about the target
+	ended    bool
 }
 
-func newAttempt(t target, client *http.Request, q *dialect.Request) *attempt {
-	a := &attempt{target: t, client: client, request: q}
+func (p *Proxy) newAttempt(plan *plan, client *http.Request, q *dialect.Request, body *Body, release func()) *attempt {
+	t := plan.target()
+	a := &attempt{target: t, proxy: p, client: client, request: q, body: body, release: release, hold: plan.left > 0, complete: plan.complete}
 	a.ctx, a.cancel = context.WithCancelCause(client.Context())
 	a.limits = newLimits(t.provider.config.Name, t.provider.config.Timeouts, a.cancel)
 	a.metered = q.Endpoint == dialect.ChatCompletions && q.Stream && !q.HasStreamOptions() && t.provider.config.StreamUsage
+	a.key = t.provider.keys.pick(a.limits.start)
 	return a
 }
 
-// end lets go of the provider's call, whatever its state.
-func (a *attempt) end() {
+// end lets go of the provider's call, whatever its state, and notes what it says
+// about the target. A second end does nothing.
+func (a *attempt) end(rep *Report) {
+	if a.ended {
+		return
+	}
+	a.ended = true
+	if a.response != nil {
+		a.response.Body.Close()
+	}
 	if a.reply != nil {
-		a.reply.Body.Close()
+		a.reply.letGo()
 	}
 	a.limits.stop()
 	a.cancel(nil)
+	if a.entered {
+		a.provider.gate.leave()
+	}
+	failure := a.err
+	if failure == nil {
+		failure = rep.Err
+	}
+	switch {
+	case failure == nil:
+		a.proxy.health.succeeded(a.name())
+	case a.own, a.client.Context().Err() != nil, failure.Status == statusClientGone,
+		failure.Status == http.StatusTooManyRequests && len(a.provider.keys.keys) > 1: // that rests the key
+		a.proxy.health.abstained(a.name())
+	case failure.Status >= 500, failure.Status == http.StatusRequestTimeout, failure.Status == http.StatusTooManyRequests:
+		a.proxy.health.failed(a.name(), a.proxy.cooldown, time.Now())
+	default: // the request's fault
+		a.proxy.health.succeeded(a.name())
+	}
 }
 
 // send makes the call and waits for the head of the reply.
-func (a *attempt) send(body *Body) {
+func (a *attempt) send() {
 	if timeouts := a.provider.config.Timeouts; a.request.Stream {
 		a.limits.by("headers", a.limits.start, timeouts.Headers)
 	} else {
 		a.limits.by("total", a.limits.start, timeouts.Total)
 	}
-	res, err := a.provider.transport.RoundTrip(a.newRequest(body))
+	full, err := a.provider.gate.enter(a.ctx)
+	if full {
+		a.own = true
+		a.err = &Error{
+			Status: http.StatusServiceUnavailable, Code: codeBusy,
+			Message: fmt.Sprintf("provider %q has as many calls under way and waiting as its max_concurrency allows", a.provider.config.Name),
+		}
+		return
+	}
+	if err != nil {
+		a.own = true
+		a.err = a.failure(err)
+		return
+	}
+	a.entered = true
+	res, err := a.provider.transport.RoundTrip(a.newRequest())
 	if err != nil && idleConnectionClosed(err) {
-		res, err = a.provider.transport.RoundTrip(a.newRequest(body))
+		res, err = a.provider.transport.RoundTrip(a.newRequest())
 	}
 	if err != nil {
 		a.err = a.failure(err)
 		return
 	}
-	a.reply = res
+	a.response = res
 }
 
 // newRequest builds the provider's request. It has no GetBody, so that only
 // Relay ever sends a request again.
-func (a *attempt) newRequest(body *Body) *http.Request {
+func (a *attempt) newRequest() *http.Request {
 	parts := a.request.Splice(a.model, a.metered)
+	n := length(parts)
 	header := requestHeader(a.client.Header)
-	a.provider.authorize(header)
+	a.provider.authorize(header, a.key)
 	req := &http.Request{
 		Method:        http.MethodPost,
 		URL:           a.provider.url(a.request.Endpoint.Path(), a.client.URL.RawQuery),
@@ -151,8 +229,8 @@ func (a *attempt) newRequest(body *Body) *http.Request {
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Header:        header,
-		Body:          body.reader(parts),
-		ContentLength: length(parts),
+		Body:          a.body.reader(parts, n),
+		ContentLength: n,
 		Host:          a.provider.base.Host,
 	}
 	return req.WithContext(a.ctx)
@@ -179,11 +257,11 @@ func (a *attempt) failure(err error) *Error {
 		return limit
 	}
 	if a.client.Context().Err() != nil {
-		return errClientGone
+		return clientEnd(a.client.Context())
 	}
 	name := a.provider.config.Name
 	var timeout net.Error
-	if a.reply == nil && errors.As(err, &timeout) && timeout.Timeout() {
+	if a.response == nil && errors.As(err, &timeout) && timeout.Timeout() {
 		return errTimeout(name, "connect", a.provider.config.Timeouts.Connect)
 	}
 	return errUnreachable(name, err)

@@ -54,9 +54,20 @@ func (p *provider) config(typ string) upstream.ProviderConfig {
 	return upstream.ProviderConfig{Name: typ, Type: typ, BaseURL: p.URL, APIKey: secret, Models: []string{"*"}, StreamUsage: true, Proxy: "none"}
 }
 
+func route(targets ...string) (r upstream.Route) {
+	for _, to := range targets {
+		r.Targets = append(r.Targets, upstream.TargetConfig{To: to, Weight: 1})
+	}
+	return r
+}
+
 func newProxy(t *testing.T, models map[string]string, providers ...upstream.ProviderConfig) *upstream.Proxy {
 	t.Helper()
-	p, err := upstream.New(upstream.Config{Providers: providers, Models: models}, nil)
+	routes := map[string]upstream.Route{}
+	for name, to := range models {
+		routes[name] = route(to)
+	}
+	p, err := upstream.New(upstream.Config{Providers: providers, Models: routes}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,7 +488,7 @@ func TestConfigFaults(t *testing.T) {
 	two.Providers = append(two.Providers, two.Providers[0])
 	check(two, "providers[1].name: two providers are named")
 	alias := one(upstream.ProviderConfig{Name: "a", Type: "demo"})
-	alias.Models = map[string]string{"x": "y", "z": "b/c", "w": "a/d-*"}
+	alias.Models = map[string]upstream.Route{"x": route("y"), "z": route("b/c"), "w": route("a/d-*")}
 	check(alias, "models.w: ", "models.x: ", `models.z: unknown provider "b"; there are: a`)
 }
 

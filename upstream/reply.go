@@ -3,7 +3,6 @@ package upstream
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,91 +11,137 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"proxycast/upstream/dialect"
 )
 
-// maxErrorBody is how much of a provider's error is read and passed on.
-const maxErrorBody = 1 << 20
+// maxProblem is how much of a provider's error is read and passed on.
+const maxProblem = 1 << 20
 
-// Read buffers: small for streams, whose events are small and which are many.
-var (
-	streamBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
-	plainBuffers  = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-)
-
-// deliver passes the attempt's outcome to the client and completes the report.
-func (a *attempt) deliver(w http.ResponseWriter, rep *Report) {
+// receive takes the attempt's outcome. done: it was passed on to the client, or it
+// is too late for another attempt; rep is complete. Otherwise the attempt has
+// failed and nothing of it was passed on: verdict and wait (the time that the
+// provider asked for) say how to go on, and giveUp passes it on after all.
+func (a *attempt) receive(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
 	if a.err != nil {
-		rep.Err = a.err
-		return
+		return verdictOn(a.err), 0, false
 	}
-	header := a.reply.Header
+	header, status, now := a.response.Header, a.response.StatusCode, time.Now()
 	rep.UpstreamID = header.Get("X-Request-Id")
 	if rep.UpstreamID == "" {
 		rep.UpstreamID = header.Get("Request-Id")
 	}
-	name := a.provider.config.Name
-	switch status := a.reply.StatusCode; {
+	rep.UpstreamID = a.provider.scrub(rep.UpstreamID)
+	wait = retryAfter(status, header, now)
+	another := a.provider.keys.answered(a.key, status, wait, now)
+	switch {
 	case status == http.StatusUnauthorized:
-		rep.Err = &Error{
+		a.err = &Error{
 			Status: http.StatusBadGateway, Code: "provider_credential",
-			Message: fmt.Sprintf("provider %q rejected the gateway's credential; its api_key in the gateway's config needs a look", name),
+			Message: fmt.Sprintf("provider %q rejected the gateway's credential; its api_key in the gateway's config needs a look", a.provider.config.Name),
 		}
 	case status >= 400:
-		a.deliverError(w, rep)
+		a.readProblem()
 	case status < 200 || status >= 300:
-		rep.Err = &Error{
+		a.err = &Error{
 			Status: http.StatusBadGateway, Code: "provider_redirect",
-			Message: fmt.Sprintf("provider %q answered with status %d, which the gateway does not follow; its base_url needs a look", name, status),
+			Message: fmt.Sprintf("provider %q answered with status %d, which the gateway does not follow; its base_url needs a look", a.provider.config.Name, status),
 		}
 	default:
-		a.deliverReply(w, rep)
+		return a.pass(w, rep)
 	}
+	switch {
+	case a.ctx.Err() != nil: // while the error was read
+		return verdictOn(a.err), 0, false
+	case another && status != http.StatusForbidden:
+		return again, atOnce, false // with the other key
+	}
+	return judge(status, a.problem), wait, false
 }
 
-// deliverError passes on a provider's error: JSON as it is, but for
-// credentials; anything else is left to the caller to replace, with the
-// provider's status.
-func (a *attempt) deliverError(w http.ResponseWriter, rep *Report) {
-	a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-	status := a.reply.StatusCode
-	failure := &Error{
-		Status: status, Code: "provider_error",
-		Message: fmt.Sprintf("provider %q answered with status %d", a.provider.config.Name, status),
+// atOnce is a wait that is none, but not left to the backoff.
+const atOnce = time.Nanosecond
+
+// verdictOn tells what a call without a reply means for the next attempt: a
+// silent target is not asked again.
+func verdictOn(e *Error) verdict {
+	switch e.Code {
+	case codeTimeout, codeBusy:
+		return elsewhere
+	case codeUnreachable, codeCut, codeInvalid:
+		return again
 	}
-	rep.Err = failure
-	body, err := readError(a.reply)
-	if err != nil && a.ctx.Err() != nil {
-		rep.Err = a.failure(err)
+	if e.Status == statusClientGone {
+		return hopeless
+	}
+	return again
+}
+
+// giveUp passes on the failure of the last attempt: the provider's own error
+// where it has one, else rep.Err tells the caller what to answer.
+func (a *attempt) giveUp(w http.ResponseWriter, rep *Report) {
+	rep.Err = a.err
+	h := w.Header()
+	if rep.Attempts > 1 && len(h["X-Should-Retry"]) == 0 {
+		h["X-Should-Retry"] = []string{"false"} // the client's retries would multiply ours
+	}
+	switch {
+	case a.reply != nil && a.reply.sniffer != nil && a.reply.sniffer.Failed():
+		a.reply.passFailed() // the provider's own error, as it came
+		return
+	case rep.started: // the status cannot be told any more
+		rep.Status, rep.Aborted = http.StatusOK, true
+		if a.err.Status != statusClientGone {
+			tell(w, a.request.Endpoint, a.err, rep.UpstreamID)
+		}
+		return
+	case a.reply != nil:
 		return
 	}
-	h := w.Header()
-	copyReplyHeader(h, a.reply.Header, a.provider.scrub)
+	if a.response == nil || a.response.StatusCode < 400 || a.response.StatusCode == http.StatusUnauthorized {
+		return
+	}
+	copyReplyHeader(h, a.response.Header, a.provider.scrub)
 	h.Del("Content-Encoding")
 	h.Del("Content-Length")
 	h.Del("Etag")
-	if err != nil || !isJSONObject(body) {
+	if a.problem == nil {
 		return
 	}
-	sniffer := dialect.NewSniffer(a.request.Endpoint, false)
-	sniffer.Write(body)
-	if typ := sniffer.ErrorType(); typ != "" {
-		failure.Code = typ
-	}
-	body = []byte(a.provider.scrub(string(body)))
+	body := []byte(a.provider.scrub(string(a.problem)))
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	rep.Status = status
+	rep.Status = a.response.StatusCode
+	w.WriteHeader(rep.Status)
 	if _, err := w.Write(body); err != nil {
 		rep.Status, rep.Err, rep.Aborted = errClientGone.Status, errClientGone, true
 	}
 }
 
-// readError reads a whole error body, unpacked.
-func readError(res *http.Response) ([]byte, error) {
+// readProblem reads the body of an error status.
+func (a *attempt) readProblem() {
+	a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
+	status := a.response.StatusCode
+	a.err = &Error{
+		Status: status, Code: "provider_error",
+		Message: fmt.Sprintf("provider %q answered with status %d", a.provider.config.Name, status),
+	}
+	body, err := readUnpacked(a.response)
+	if err != nil && a.ctx.Err() != nil {
+		a.err = a.failure(err)
+		return
+	}
+	if err != nil || !isJSONObject(body) {
+		return
+	}
+	a.problem = body
+	sniffer := dialect.NewSniffer(a.request.Endpoint, false)
+	sniffer.Write(body)
+	a.err.Code = a.provider.word(sniffer.ErrorType(), a.err.Code)
+}
+
+// readUnpacked reads a whole error body, unpacked.
+func readUnpacked(res *http.Response) ([]byte, error) {
 	var src io.Reader = res.Body
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
 	case "", "identity":
@@ -109,8 +154,8 @@ func readError(res *http.Response) ([]byte, error) {
 	default:
 		return nil, errors.New("upstream: an error in an unknown content encoding")
 	}
-	body, err := io.ReadAll(io.LimitReader(src, maxErrorBody+1))
-	if err == nil && len(body) > maxErrorBody {
+	body, err := io.ReadAll(io.LimitReader(src, maxProblem+1))
+	if err == nil && len(body) > maxProblem {
 		err = errors.New("upstream: an error larger than 1 MiB")
 	}
 	return body, err
@@ -121,144 +166,80 @@ func isJSONObject(body []byte) bool {
 	return len(body) > 0 && body[0] == '{' && json.Valid(body)
 }
 
-// reply is a successful reply on its way to the client.
-type reply struct {
-	*attempt
-	w       http.ResponseWriter
-	out     io.Writer // w, or a stripper before it
-	strip   *dialect.Stripper
-	sniffer *dialect.Sniffer // nil: the bytes are encoded and cannot be read
-	flush   func() error     // nil: not a stream
-	passed  int64            // bytes of the provider's that were passed on
-	rep     *Report
-}
-
-func (a *attempt) deliverReply(w http.ResponseWriter, rep *Report) {
-	h := w.Header()
-	copyReplyHeader(h, a.reply.Header, a.provider.scrub)
-	p := &reply{attempt: a, w: w, out: w, rep: rep}
-	rep.Stream = isEventStream(a.reply.Header.Get("Content-Type"))
-	if encoding := a.reply.Header.Get("Content-Encoding"); encoding == "" || encoding == "identity" {
-		p.sniffer = dialect.NewSniffer(a.request.Endpoint, rep.Stream)
-	}
-	if rep.Stream {
-		h["X-Accel-Buffering"] = []string{"no"}
-		if len(h["Cache-Control"]) == 0 {
-			h["Cache-Control"] = []string{"no-cache"}
-		}
-		p.flush = http.NewResponseController(w).Flush
-		if a.metered && p.sniffer != nil {
-			h.Del("Content-Length")
-			p.strip = dialect.NewStripper(p.sniffer, w)
-			p.out = p.strip
-		}
-		a.limits.by("first_token", a.limits.start, a.provider.config.Timeouts.FirstToken)
-	} else {
-		a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-	}
-	rep.Status = a.reply.StatusCode
-	w.WriteHeader(rep.Status)
+// pass sends a reply of a success status to the client.
+func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
+	p := newReply(a, w, rep)
+	a.reply = p
+	defer p.stopKeepalive()
 	err := p.copy()
-	p.end(err)
-	if p.sniffer != nil {
-		rep.Usage, rep.FinishReason, rep.Malformed = p.sniffer.Usage(), p.sniffer.FinishReason(), p.sniffer.Malformed()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.committed {
+		if a.err = p.failedHeld(err); a.err != nil {
+			return verdictOn(a.err), 0, false
+		}
+		if err = p.commit(); err != nil {
+			err = errToClient{err}
+		}
 	}
-}
-
-func isEventStream(contentType string) bool {
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
+	p.end(err)
+	return 0, 0, true
 }
 
 // errToClient marks a copy that failed at the client's side.
 type errToClient struct{ error }
 
-// copy passes the reply until its end (nil) or until either side fails.
-func (p *reply) copy() error {
-	if p.flush != nil {
-		if err := p.flush(); err != nil {
-			return errToClient{err}
-		}
-		buf := streamBuffers.Get().(*[4 << 10]byte)
-		defer streamBuffers.Put(buf)
-		return p.copyWith(buf[:])
-	}
-	buf := plainBuffers.Get().(*[32 << 10]byte)
-	defer plainBuffers.Put(buf)
-	return p.copyWith(buf[:])
-}
-
-func (p *reply) copyWith(buf []byte) error {
-	for {
-		n, err := p.attempt.reply.Body.Read(buf)
-		if n > 0 {
-			if werr := p.pass(buf[:n]); werr != nil {
-				return errToClient{werr}
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// pass sends bytes of the provider's to the client, and learns from them.
-// Streams are flushed after each read.
-func (p *reply) pass(b []byte) error {
-	if p.sniffer != nil && p.strip == nil {
-		p.sniffer.Write(b)
-	}
-	if _, err := p.out.Write(b); err != nil {
-		return err
-	}
-	p.passed += int64(len(b))
-	if p.flush == nil {
-		p.limits.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
-		return nil
-	}
-	now := time.Now()
-	if p.rep.FirstContent.IsZero() && (p.sniffer == nil || p.sniffer.Content()) {
-		p.rep.FirstContent = now
-	}
-	if !p.rep.FirstContent.IsZero() {
-		p.limits.by("idle", now, p.provider.config.Timeouts.Idle)
-	}
-	return p.flush()
-}
-
-// end completes the report, now that the copy has ended with err. A stream that
-// ended before it was finished never looks finished to the client: it gets an
-// error event where an event may stand, and a broken connection.
+// end completes the report of a committed reply, now that its copy has ended with
+// err. A stream that ended before it was finished never looks finished to the
+// client: it gets an error event where an event may stand, and a broken
+// connection.
 func (p *reply) end(err error) {
+	defer p.conclude()
 	var toClient errToClient
 	if errors.As(err, &toClient) {
 		p.abort(p.clientFailure(toClient.error))
 		return
 	}
-	if p.strip != nil {
-		if werr := p.strip.Close(); werr != nil {
-			p.abort(errClientGone)
-			return
-		}
+	if werr := p.finishWriting(); werr != nil {
+		p.abort(p.clientFailure(werr))
+		return
 	}
 	switch {
 	case err != nil:
-		failure := p.failure(err)
-		if failure.Code == "provider_unreachable" {
-			failure = p.cut(err)
-		}
-		p.abort(failure)
+		p.abort(p.broken(err))
 	case p.unfinished():
 		p.abort(p.cut(nil))
 	case p.sniffer != nil && p.sniffer.Failed():
-		p.rep.Err = &Error{
-			Status: p.rep.Status, Code: p.sniffer.ErrorType(),
-			Message: fmt.Sprintf("provider %q reported an error in its reply", p.provider.config.Name),
+		p.rep.Err = p.reported()
+	}
+}
+
+// conclude takes over what was learned from the reply.
+func (p *reply) conclude() {
+	if p.sniffer != nil {
+		p.rep.Usage, p.rep.FinishReason, p.rep.Malformed = p.sniffer.Usage(), p.provider.word(p.sniffer.FinishReason(), ""), p.sniffer.Malformed()
+	}
+}
+
+// failedHeld tells why a reply that was held, and whose copy ended with err, is to
+// be replaced by another attempt's; nil if it is good.
+func (p *reply) failedHeld(err error) *Error {
+	switch {
+	case err != nil:
+		return p.broken(err)
+	case p.unfinished():
+		return p.cut(nil)
+	case p.sniffer == nil:
+		return nil
+	case p.sniffer.Failed():
+		return p.reported()
+	case p.flush == nil && p.request.Endpoint != dialect.AudioSpeech && !p.sniffer.Finished():
+		return &Error{
+			Status: http.StatusBadGateway, Code: codeInvalid,
+			Message: fmt.Sprintf("provider %q answered with something that is not JSON", p.provider.config.Name),
 		}
 	}
+	return nil
 }
 
 // unfinished reports whether a stream has ended without having come to its end.
@@ -266,42 +247,71 @@ func (p *reply) unfinished() bool {
 	if p.flush == nil || p.sniffer == nil || p.sniffer.Finished() || p.sniffer.Failed() {
 		return false
 	}
-	return p.sniffer.Known() || p.passed == 0
+	return p.sniffer.Known() || p.taken == 0
+}
+
+// broken tells why the provider's side of the copy failed with err.
+func (p *reply) broken(err error) *Error {
+	failure := p.failure(err)
+	if failure.Code == codeUnreachable {
+		failure = p.cut(err)
+	}
+	return failure
 }
 
 // cut tells that the provider's reply broke off.
 func (p *reply) cut(err error) *Error {
 	return &Error{
-		Status: http.StatusBadGateway, Code: "reply_cut",
+		Status: http.StatusBadGateway, Code: codeCut,
 		Message: fmt.Sprintf("the reply of provider %q ended before it was finished", p.provider.config.Name), Err: err,
+	}
+}
+
+// reported tells that the provider put an error into a reply of a success status.
+func (p *reply) reported() *Error {
+	return &Error{
+		Status: http.StatusBadGateway, Code: p.provider.word(p.sniffer.ErrorType(), "provider_error"),
+		Message: fmt.Sprintf("provider %q reported an error in its reply", p.provider.config.Name),
 	}
 }
 
 // clientFailure tells why the client could not be written to.
 func (p *reply) clientFailure(err error) *Error {
-	var shutdown *Error
-	switch {
-	case errors.As(context.Cause(p.client.Context()), &shutdown):
-		return shutdown
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &Error{Status: 499, Code: "client_stalled", Message: "the client stopped reading"}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &Error{Status: statusClientGone, Code: "client_stalled", Message: "the client stopped reading"}
 	}
-	return errClientGone
+	return clientEnd(p.client.Context())
 }
 
-// abort records a reply that cannot be completed and, where the client may
-// still listen, tells it so.
+// abort records a reply that cannot be completed and, where the client may still
+// listen, tells it so.
 func (p *reply) abort(failure *Error) {
 	p.rep.Err, p.rep.Aborted = failure, true
-	if failure.Status == errClientGone.Status {
+	if failure.Status == statusClientGone {
 		p.rep.Status = failure.Status
 		return
 	}
 	if p.flush == nil || p.sniffer == nil || p.sniffer.Finished() || p.sniffer.Failed() || !p.sniffer.AtBoundary() {
 		return
 	}
-	event := dialect.Failure{Status: failure.Status, Code: failure.Code, Message: failure.Message, RequestID: p.rep.UpstreamID}
-	if _, err := p.w.Write(event.Event(p.request.Endpoint)); err == nil {
-		p.flush()
+	tell(p.w, p.request.Endpoint, failure, p.rep.UpstreamID)
+}
+
+// tell writes an error event into a stream.
+func tell(w http.ResponseWriter, e dialect.Endpoint, failure *Error, id string) {
+	event := dialect.Failure{Status: failure.Status, Code: failure.Code, Message: failure.Message, RequestID: id}
+	if _, err := w.Write(event.Event(e)); err == nil {
+		http.NewResponseController(w).Flush()
+	}
+}
+
+// passFailed passes on a held reply that reports an error, there being no other
+// attempt.
+func (p *reply) passFailed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.conclude()
+	if err := p.commit(); err != nil {
+		p.abort(p.clientFailure(err))
 	}
 }

@@ -1,0 +1,280 @@
+package upstream
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"proxycast/upstream/dialect"
+)
+
+// How much of a reply is held while another attempt is possible.
+const (
+	maxHeldStream   = 64 << 10
+	maxHeldPlain    = 1 << 20
+	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete; counted in max_inflight_bytes
+)
+
+// Read buffers: small for streams, whose events are small and which are many.
+var (
+	streamBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+	plainBuffers  = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+)
+
+// reply is a reply of a success status on its way to the client. It is held until
+// it commits: from then on there is no other attempt.
+type reply struct {
+	*attempt
+	w       http.ResponseWriter
+	rep     *Report
+	out     io.Writer         // where the provider's bytes go: strip, scrub, or the sink
+	strip   *dialect.Stripper // nil: all events pass
+	scrub   *scrubber         // nil: not a stream, or no credential that it could quote
+	sniffer *dialect.Sniffer  // nil: the bytes are encoded and cannot be read
+	flush   func() error      // nil: not a stream
+	taken   int64             // bytes of the provider's
+	buffers *Buffers
+
+	mu        sync.Mutex // between the copy and the keepalive
+	held      []byte
+	reserved  int64 // of held, in the gateway's memory for bodies
+	committed bool
+	last      time.Time
+	keepalive *time.Timer
+}
+
+func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
+	p := &reply{attempt: a, w: w, rep: rep, buffers: a.body.buffers}
+	p.out = sink{p}
+	rep.Stream = isEventStream(a.response.Header.Get("Content-Type"))
+	if encoding := a.response.Header.Get("Content-Encoding"); encoding == "" || encoding == "identity" {
+		p.sniffer = dialect.NewSniffer(a.request.Endpoint, rep.Stream)
+	}
+	if !rep.Stream {
+		a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
+		if n := a.response.ContentLength; a.hold && 0 < n && n <= maxHeldPlain {
+			p.held = make([]byte, 0, n)
+		}
+		return p
+	}
+	p.flush = http.NewResponseController(w).Flush
+	if len(a.provider.secrets) > 0 && p.sniffer != nil {
+		p.scrub = &scrubber{w: p.out, secrets: a.provider.secrets}
+		p.out = p.scrub
+	}
+	if a.metered && p.sniffer != nil {
+		p.strip = dialect.NewStripper(p.sniffer, p.out)
+		p.out = p.strip
+	}
+	a.limits.by("first_token", a.limits.start, a.provider.config.Timeouts.FirstToken)
+	if every := a.proxy.keepalive; every > 0 {
+		p.last = time.Now()
+		p.keepalive = time.AfterFunc(every, p.beat)
+	}
+	return p
+}
+
+func isEventStream(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
+}
+
+// sink is where the bytes for the client go.
+type sink struct{ *reply }
+
+func (s sink) Write(b []byte) (int, error) {
+	if !s.committed {
+		s.held = append(s.held, b...)
+		return len(b), nil
+	}
+	return s.w.Write(b)
+}
+
+// copy passes the reply until its end (nil) or until either side fails.
+func (p *reply) copy() error {
+	if !p.hold {
+		p.mu.Lock()
+		err := p.commit()
+		p.mu.Unlock()
+		if err != nil {
+			return errToClient{err}
+		}
+	}
+	if p.flush != nil {
+		buf := streamBuffers.Get().(*[4 << 10]byte)
+		defer streamBuffers.Put(buf)
+		return p.copyWith(buf[:])
+	}
+	buf := plainBuffers.Get().(*[32 << 10]byte)
+	defer plainBuffers.Put(buf)
+	return p.copyWith(buf[:])
+}
+
+func (p *reply) copyWith(buf []byte) error {
+	for {
+		n, err := p.response.Body.Read(buf)
+		if n > 0 {
+			if werr := p.take(buf[:n]); werr != nil {
+				return errToClient{werr}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take passes bytes of the provider's on, or holds them, and learns from them.
+// Streams are flushed after each read.
+func (p *reply) take(b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken += int64(len(b))
+	if p.sniffer != nil && p.strip == nil {
+		p.sniffer.Write(b)
+	}
+	if _, err := p.out.Write(b); err != nil {
+		return err
+	}
+	now := time.Now()
+	if p.flush != nil && p.rep.FirstContent.IsZero() && (p.sniffer == nil || p.sniffer.Content()) {
+		p.rep.FirstContent = now
+	}
+	if p.flush == nil || !p.rep.FirstContent.IsZero() {
+		p.limits.by("idle", now, p.provider.config.Timeouts.Idle)
+	}
+	if !p.committed {
+		if !p.ripe() {
+			return nil
+		}
+		return p.commit()
+	}
+	p.last = now
+	if p.flush == nil {
+		return nil
+	}
+	return p.flush()
+}
+
+// ripe reports whether a held reply is to be committed now: it has content, or it
+// is too large to hold.
+func (p *reply) ripe() bool {
+	switch {
+	case p.flush == nil:
+		return len(p.held) > maxHeldPlain
+	case p.sniffer == nil:
+		return true
+	case p.complete:
+		return p.sniffer.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
+	}
+	return p.sniffer.Content() || p.sniffer.Finished() || len(p.held) > maxHeldStream
+}
+
+// reserve counts what a complete stream holds among the request bodies.
+func (p *reply) reserve() bool {
+	more := int64(cap(p.held)) - p.reserved
+	if more > 0 {
+		if !p.buffers.reserve(more) {
+			return false
+		}
+		p.reserved += more
+	}
+	return true
+}
+
+// commit sends the head of the reply and what was held. No other attempt follows.
+func (p *reply) commit() error {
+	p.committed = true
+	p.release()
+	if !p.rep.started {
+		p.writeHead()
+	}
+	if len(p.held) > 0 {
+		if _, err := p.w.Write(p.held); err != nil {
+			return err
+		}
+	}
+	p.letGo()
+	if p.flush == nil {
+		return nil
+	}
+	return p.flush()
+}
+
+// finishWriting passes what the writers before the sink hold.
+func (p *reply) finishWriting() error {
+	if p.strip != nil {
+		if err := p.strip.Close(); err != nil {
+			return err
+		}
+	}
+	if p.scrub != nil {
+		return p.scrub.Close()
+	}
+	return nil
+}
+
+// letGo frees what was held.
+func (p *reply) letGo() {
+	p.buffers.inUse.Add(-p.reserved)
+	p.held, p.reserved = nil, 0
+}
+
+func (p *reply) writeHead() {
+	h := p.w.Header()
+	copyReplyHeader(h, p.response.Header, p.provider.scrub)
+	if p.flush != nil {
+		h["X-Accel-Buffering"] = []string{"no"}
+		if len(h["Cache-Control"]) == 0 {
+			h["Cache-Control"] = []string{"no-cache"}
+		}
+		h.Del("Content-Length") // not every byte passes as it is
+	}
+	p.rep.Status = p.response.StatusCode
+	p.w.WriteHeader(p.rep.Status)
+}
+
+// beat writes a comment into a stream that was silent for the keepalive time, if
+// it stands between two events.
+func (p *reply) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keepalive == nil {
+		return
+	}
+	every := p.proxy.keepalive
+	if silent := time.Since(p.last); silent < every {
+		p.keepalive.Reset(every - silent)
+		return
+	}
+	switch {
+	case !p.committed && !p.complete, p.committed && p.sniffer == nil:
+	case p.committed && !p.sniffer.AtBoundary():
+	default:
+		if !p.committed && !p.rep.started {
+			p.rep.started = true
+			p.writeHead()
+		}
+		if _, err := io.WriteString(p.w, ": keepalive\n\n"); err != nil {
+			return // the copy will find it out
+		}
+		p.flush()
+	}
+	p.last = time.Now()
+	p.keepalive.Reset(every)
+}
+
+// stopKeepalive ends the comments. After it nothing but the caller writes.
+func (p *reply) stopKeepalive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keepalive != nil {
+		p.keepalive.Stop()
+		p.keepalive = nil
+	}
+}

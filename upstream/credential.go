@@ -1,0 +1,113 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// How long a credential rests that a provider refuses, and one that has reached a
+// limit without a word on when it ends.
+const (
+	refusedRest = 10 * time.Minute
+	limitedRest = 30 * time.Second
+)
+
+// credentials are the keys of one provider, used in turn. One that was refused or
+// has reached its limit rests, unless it is the only one.
+type credentials struct {
+	keys []string
+	turn atomic.Uint32
+	mu   sync.Mutex
+	rest []time.Time // until when, by index
+}
+
+func newCredentials(keys []string) *credentials {
+	return &credentials{keys: keys, rest: make([]time.Time, len(keys))}
+}
+
+// pick gives the index of the key to use now, -1 without keys.
+func (c *credentials) pick(now time.Time) int {
+	if len(c.keys) == 0 {
+		return -1
+	}
+	first := int(c.turn.Add(1)-1) % len(c.keys)
+	if len(c.keys) == 1 {
+		return first
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.keys {
+		if at := (first + i) % len(c.keys); !now.Before(c.rest[at]) {
+			return at
+		}
+	}
+	return first
+}
+
+// answered notes the status of an answer to key i. It reports whether the key
+// rests now and another one does not: the same target is worth another try.
+func (c *credentials) answered(i, status int, after time.Duration, now time.Time) (another bool) {
+	if len(c.keys) < 2 {
+		return false
+	}
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		after = refusedRest
+	case http.StatusTooManyRequests:
+		if after == 0 {
+			after = limitedRest
+		}
+	default:
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rest[i] = now.Add(after)
+	for _, until := range c.rest {
+		if !now.Before(until) {
+			return true
+		}
+	}
+	return false
+}
+
+// gate lets a bounded number of calls of one provider run at a time, and as many
+// times queueFactor wait. A nil gate lets all pass.
+type gate struct {
+	slots   *semaphore.Weighted
+	waiting atomic.Int64
+	most    int64
+}
+
+const queueFactor = 4
+
+func newGate(slots int) *gate {
+	if slots == 0 {
+		return nil
+	}
+	return &gate{slots: semaphore.NewWeighted(int64(slots)), most: int64(slots) * queueFactor}
+}
+
+// enter waits for a place. full tells that too many are waiting already; err is
+// that of ctx. leave gives the place back.
+func (g *gate) enter(ctx context.Context) (full bool, err error) {
+	if g == nil || g.slots.TryAcquire(1) {
+		return false, nil
+	}
+	defer g.waiting.Add(-1)
+	if g.waiting.Add(1) > g.most {
+		return true, nil
+	}
+	return false, g.slots.Acquire(ctx, 1)
+}
+
+func (g *gate) leave() {
+	if g != nil {
+		g.slots.Release(1)
+	}
+}
