@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -299,7 +300,7 @@ func TestLoadExpandsReferences(t *testing.T) {
 	f(`a ${file:`+filepath.Join(dir, "secret.txt")+`}`, "a from-a-file\r\n")
 
 	cfg := loadText(t, `{"upstream": {"models": {"${NAME}": "demo/demo-1"}}}`)
-	if cfg.Upstream.Models["${NAME}"] != "demo/demo-1" {
+	if targetsOf(cfg, "${NAME}") != "demo/demo-1×1" {
 		t.Errorf("a key was expanded: %v", cfg.Upstream.Models)
 	}
 }
@@ -524,4 +525,56 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// targetsOf shows where an alias leads.
+func targetsOf(cfg *server.Config, alias string) string {
+	var targets []string
+	for _, t := range cfg.Upstream.Models[alias].Targets {
+		targets = append(targets, fmt.Sprintf("%s×%d", t.To, t.Weight))
+	}
+	return strings.Join(targets, " ")
+}
+
+func TestShortForms(t *testing.T) {
+	const models = `{"upstream":{"models":{
+		"one": "demo/demo-1",
+		"list": ["demo/demo-1", {"to": "demo/demo-2", "weight": 3}],
+		"object": {"to": "demo/demo-1"},
+		"whole": {"targets": [{"to": "demo/demo-1"}, "demo/demo-2"], "strategy": "weighted", "commit": "complete"},
+		"single": {"targets": "demo/demo-1"}}}}`
+	path := filepath.Join(t.TempDir(), "config.json")
+	load := func(text string) (*server.Config, error) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return server.Load(path, func(string) (string, bool) { return "", false })
+	}
+	if _, err := load(models); err == nil || !strings.Contains(err.Error(), `upstream.models.object.to: unknown field`) {
+		t.Errorf("an object of the wrong kind: %v", err)
+	}
+	cfg, err := load(strings.Replace(models, `"object": {"to": "demo/demo-1"},`, "", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for alias, want := range map[string]string{
+		"one": "demo/demo-1×1", "list": "demo/demo-1×1 demo/demo-2×3", "whole": "demo/demo-1×1 demo/demo-2×1", "single": "demo/demo-1×1",
+	} {
+		if got := targetsOf(cfg, alias); got != want {
+			t.Errorf("%s: %s, want %s", alias, got, want)
+		}
+	}
+	if r := cfg.Upstream.Models["one"]; r.Strategy != "order" || r.Commit != "first_content" {
+		t.Errorf("the defaults of a short form: %+v", r)
+	}
+	for text, want := range map[string]string{
+		`{"upstream":{"models":{"a":7}}}`:                            `config.json:1:28: upstream.models.a: expected a string, got a number`,
+		`{"upstream":{"models":{"a":["demo/x",7]}}}`:                 `config.json:1:38: upstream.models.a.targets[1]: expected a string, got a number`,
+		`{"upstream":{"models":{"a":"nobody/x"}}}`:                   `config.json:1:28: upstream.models.a: unknown provider "nobody"; there are: demo`,
+		`{"upstream":{"models":{"a":{"targets":["demo/x","x/y"]}}}}`: `config.json:1:49: upstream.models.a.targets[1]: unknown provider "x"; there are: demo`,
+	} {
+		if _, err := load(text); err == nil || !strings.HasSuffix(strings.TrimSpace(err.Error()), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

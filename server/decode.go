@@ -25,6 +25,8 @@ import (
 //	path     "true": a file, relative to the config file's folder
 //	secret   "true": the value shows up in no message
 //	unset    the field that takes the name of an unset ${NAME}, which is a warning then
+//	short    "true": what is not an object is this field of it
+//	single   "true" on a list: what is not a list is one of a single element
 //
 // On a list or a map, enum, path, secret and unset are about its elements.
 
@@ -147,6 +149,14 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 		slots[f.key] = slot
 		keys = append(keys, f.key)
 	}
+	if short, ok := shortField(fields); ok && n.kind != jsonObject {
+		slot := slots[short]
+		if n.kind != jsonList {
+			slot.path = s.path
+		}
+		d.decode(n, slot)
+		return
+	}
 	for m := range d.members(n, s) {
 		if slot, ok := slots[m.key]; ok {
 			d.decode(m.value, slot)
@@ -154,6 +164,16 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 			d.fault(m.at, joinKey(s.path, m.key), "unknown field%s", didYouMean(m.key, keys))
 		}
 	}
+}
+
+// shortField gives the key of the field that the short form of a struct is.
+func shortField(fields []configField) (key string, ok bool) {
+	for _, f := range fields {
+		if f.Tag.Get("short") == "true" {
+			return f.key, true
+		}
+	}
+	return "", false
 }
 
 // members walks the keys of an object, the first of each name.
@@ -186,6 +206,12 @@ func (d *configDecoder) table(n *jsonNode, s configSlot) {
 }
 
 func (d *configDecoder) list(n *jsonNode, s configSlot) {
+	if n.kind != jsonList && s.tag.Get("single") == "true" {
+		list := reflect.MakeSlice(s.value.Type(), 1, 1)
+		d.decode(n, configSlot{list.Index(0), s.path, s.tag, s.missing})
+		s.value.Set(list)
+		return
+	}
 	if n.kind != jsonList {
 		d.refuse(n, s, string(jsonList))
 		return

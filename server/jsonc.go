@@ -93,6 +93,11 @@ func (n *jsonNode) describe() string {
 func (n *jsonNode) find(path string) *jsonNode {
 	for path != "" {
 		next, rest := n.step(path)
+		if next == nil && n.kind != jsonObject && path[0] == '.' { // a short form stands for the field of that name
+			if i := strings.IndexByte(path, '['); i > 0 {
+				next, rest = n, path[i:]
+			}
+		}
 		if next == nil {
 			break
 		}

@@ -61,7 +61,8 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	switch t.Kind() {
 	case reflect.Struct:
 		s := &jsonSchema{Type: "object", Properties: map[string]*jsonSchema{}, AdditionalProperties: false}
-		for _, f := range configFields(t) {
+		fields := configFields(t)
+		for _, f := range fields {
 			property := schemaOf(f.Type, f.Tag)
 			property.Description = f.Tag.Get("doc")
 			if _, ok := f.Tag.Lookup("default"); ok {
@@ -69,11 +70,19 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 			}
 			s.Properties[f.key] = property
 		}
+		if short, ok := shortField(fields); ok {
+			return &jsonSchema{AnyOf: []*jsonSchema{s.Properties[short], s}}
+		}
 		return s
 	case reflect.Map:
 		return &jsonSchema{Type: "object", AdditionalProperties: schemaOf(t.Elem(), tag)}
 	case reflect.Slice:
-		return &jsonSchema{Type: "array", Items: schemaOf(t.Elem(), tag)}
+		items := schemaOf(t.Elem(), tag)
+		list := &jsonSchema{Type: "array", Items: items}
+		if tag.Get("single") == "true" {
+			return &jsonSchema{AnyOf: []*jsonSchema{items, list}}
+		}
+		return list
 	case reflect.Bool:
 		return &jsonSchema{Type: "boolean"}
 	case reflect.Int:
