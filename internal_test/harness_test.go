@@ -196,6 +196,11 @@ func withDefaults(cfg object) object {
 		}
 		whole[section] = value
 	}
+	// One attempt, so that what a provider sees is what a client sent; failover has
+	// tests of its own.
+	if upstream, ok := whole["upstream"].(object); ok && upstream["retries"] == nil {
+		upstream["retries"] = 0
+	}
 	return whole
 }
 
