@@ -1,9 +1,6 @@
 package dialect
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // facts is what one event, or one plain reply, says.
 type facts struct {
@@ -25,11 +22,10 @@ type facts struct {
 	finish shortText
 	status shortText // status of a response, if it is an ended one's
 
-	failed      bool
-	errorWord   shortText // error.type
-	errorCode   shortText // error.code
-	errorString shortText // error, when it is a string
-	code        shortText // code beside type or error
+	failed    bool
+	errorWord shortText // error.type
+	errorCode shortText // error.code
+	code      shortText // code beside type or error
 }
 
 // see is told of a value at path, which has depth levels; text is a scalar's start.
@@ -158,7 +154,6 @@ func (f *facts) seeError(path uint64, kind walkKind, text []byte) {
 	switch path {
 	case 0:
 		f.failed = f.failed || kind == sawObject || kind == sawString && len(text) > 0
-		f.errorString.setWord(kind, text)
 	case idType:
 		f.errorWord.setWord(kind, text)
 	case idCode:
@@ -166,15 +161,13 @@ func (f *facts) seeError(path uint64, kind walkKind, text []byte) {
 	}
 }
 
-// errorName gives the one word for an error. A sentence is not taken: it may quote what a log must not have.
+// errorName gives the one word for an error. An error that is a bare string has none: it may quote what a log must
+// not have.
 func (f *facts) errorName() string {
 	for _, t := range []*shortText{&f.errorWord, &f.errorCode, &f.code} {
 		if t.n > 0 {
 			return t.String()
 		}
-	}
-	if word := f.errorString.String(); word != "" && !strings.ContainsAny(word, " \t\r\n") {
-		return word
 	}
 	return "error"
 }

@@ -90,8 +90,8 @@ func (s *Sniffer) Known() bool { return s.known }
 // bytes seen so far. An event without its blank line is unfinished. False for a plain reply.
 func (s *Sniffer) AtBoundary() bool { return s.sse && s.framer.atBoundary() }
 
-// ErrorType gives the type, else the code, of the first error that was seen, at most 64 bytes; of an error that is
-// a bare string, that string if it is one word. "error" if the error has neither, "" if there was none.
+// ErrorType gives the type, else the code, of the first error that was seen, at most 64 bytes; "error" if it
+// has neither, "" if there was none.
 func (s *Sniffer) ErrorType() string { return s.errorType }
 
 // Failed reports whether an error event or a top-level error object has been seen.

@@ -174,7 +174,7 @@ var streamShapes = []shape{
 	{"chat, error beside choices", dialect.ChatCompletions, events(`{"error":{"code":502,"message":"m"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`),
 		heard{Usage: unknownUsage, Finish: "error", Finished: true, Known: true, Boundary: true, Failed: true, ErrorType: "502"}},
 	{"chat, error is one word", dialect.ChatCompletions, events(`{"error":"overloaded"}`),
-		heard{Usage: unknownUsage, Boundary: true, Failed: true, ErrorType: "overloaded"}},
+		heard{Usage: unknownUsage, Boundary: true, Failed: true, ErrorType: "error"}},
 	{"chat, error is a sentence with a code", dialect.ChatCompletions, events(`{"code":"invalid_model","error":"The model grok-9 does not exist"}`),
 		heard{Usage: unknownUsage, Boundary: true, Failed: true, ErrorType: "invalid_model"}},
 	{"chat, error is a sentence", dialect.ChatCompletions, events(`{"error":"Incorrect API key provided: xai-abc"}`),
