@@ -51,6 +51,11 @@ var commands = []command{
 	{name: "schema", about: "print the JSON Schema of the config", run: (*cli).schema},
 	{name: "version", about: "print the version", run: (*cli).version},
 	{name: "healthcheck", about: "exit 0 if the gateway of this config is ready", run: (*cli).healthcheck},
+	{name: "status", about: "show the state of the running gateway", run: (*cli).status},
+	{name: "stop", about: "have the running gateway answer 503 until start; what is under way finishes", run: steer("stop")},
+	{name: "start", about: "have a stopped gateway answer again", run: steer("start")},
+	{name: "restart", about: "have the running gateway read its config anew, address and log included", run: steer("restart")},
+	{name: "reload", about: "have the running gateway read its config anew", run: steer("reload")},
 	{name: "logs", usage: "[-f] [FILTER=VALUE ...]", about: "show the request log of the running gateway, e.g. logs -f status=5xx model='gpt-*'", most: 64,
 		flags: func(c *cli, flags *flag.FlagSet) { flags.BoolVar(&c.follow, "f", false, "follow what comes") }, run: (*cli).logs},
 }
@@ -154,7 +159,7 @@ func (c *cli) serve([]string) int {
 	handled := make(chan struct{})
 	go func() {
 		defer close(handled)
-		c.steer(signals, s, stop)
+		c.mind(signals, s, stop)
 	}()
 	err = s.Run(ctx, func(addr net.Addr) { io.WriteString(c.stdout, s.Banner(addr, isTerminal(c.stdout))) })
 	signal.Stop(signals)
@@ -173,10 +178,10 @@ func (c *cli) serve([]string) int {
 // lookEvery is how often the config file is looked at for changes.
 const lookEvery = time.Second
 
-// steer acts on signals, until there are no more, and on changes of the config
+// mind acts on signals, until there are no more, and on changes of the config
 // file. SIGHUP reloads, the first SIGINT or SIGTERM stops gently, the second at
 // once.
-func (c *cli) steer(signals <-chan os.Signal, s *server.Server, stop func()) {
+func (c *cli) mind(signals <-chan os.Signal, s *server.Server, stop func()) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	seen, pending := c.configState(), ""
@@ -222,7 +227,7 @@ func (c *cli) configState() string {
 
 // reload puts the file as it is now in force, or keeps the old config.
 func (c *cli) reload(s *server.Server) {
-	if err := s.ReloadFile(c.config, c.getenv); err != nil {
+	if err := s.ReloadFile(); err != nil {
 		fmt.Fprintf(c.stderr, "proxycast: the config was not reloaded, the old one stays:\n%v\n", err)
 		return
 	}
@@ -274,6 +279,37 @@ func (c *cli) healthcheck([]string) int {
 	}
 	res.Body.Close()
 	fmt.Fprintln(c.stdout, "ready")
+	return exitClean
+}
+
+// steer gives the command that has the gateway of this config do verb.
+func steer(verb string) func(c *cli, args []string) int {
+	return func(c *cli, args []string) int {
+		cfg, ok := c.load()
+		if !ok {
+			return exitConfig
+		}
+		state, err := server.NewClient(cfg).Steer(c.ctx, verb)
+		if err != nil {
+			fmt.Fprintf(c.stderr, "%v\n", err)
+			return exitOther
+		}
+		fmt.Fprintln(c.stdout, state)
+		return exitClean
+	}
+}
+
+func (c *cli) status([]string) int {
+	cfg, ok := c.load()
+	if !ok {
+		return exitConfig
+	}
+	text, err := server.NewClient(cfg).Status(c.ctx)
+	if err != nil {
+		fmt.Fprintf(c.stderr, "%v\n", err)
+		return exitOther
+	}
+	fmt.Fprint(c.stdout, text)
 	return exitClean
 }
 

@@ -15,40 +15,130 @@ import (
 
 // status is the answer of GET /_status.
 type status struct {
-	Version     string                   `json:"version"`
-	Go          string                   `json:"go"`
-	State       string                   `json:"state"`
-	Started     time.Time                `json:"started"`
-	UptimeS     float64                  `json:"uptime_s"`
-	InFlight    int64                    `json:"in_flight"`
-	BodyBytes   int64                    `json:"body_bytes"` // of request bodies in memory
-	Goroutines  int                      `json:"goroutines"`
-	LogDropped  uint64                   `json:"log_dropped"`
-	Keys        []string                 `json:"keys"`
-	Providers   []upstream.ProviderState `json:"providers"`
-	ReloadFault *string                  `json:"reload_fault"` // of the last reload; null: it was good
-	NeedRestart []string                 `json:"need_restart"` // changed settings that wait for one
-	ConfigPath  string                   `json:"config_path"`
-	Config      any                      `json:"config"` // in force, secrets masked
+	Version     string            `json:"version"`
+	Go          string            `json:"go"`
+	State       string            `json:"state"`
+	Started     time.Time         `json:"started"`
+	UptimeS     float64           `json:"uptime_s"`
+	InFlight    int64             `json:"in_flight"`
+	BodyBytes   int64             `json:"body_bytes"` // of request bodies in memory
+	Streams     int64             `json:"streams"`    // of those in flight
+	Goroutines  int               `json:"goroutines"`
+	LogDropped  uint64            `json:"log_dropped"`
+	Keys        []keyState        `json:"keys"`
+	Providers   []providerState   `json:"providers"`
+	Aliases     map[string]string `json:"aliases"`
+	OpenAI      string            `json:"openai_base_url"`
+	Anthropic   string            `json:"anthropic_base_url"`
+	AdminKey    string            `json:"admin_key_file,omitempty"`
+	ReloadFault *string           `json:"reload_fault"` // of the last reload; null: it was good
+	NeedRestart []string          `json:"need_restart"` // changed settings that wait for one
+	ConfigPath  string            `json:"config_path"`
+	Config      any               `json:"config"` // in force, secrets masked
 }
 
 func showStatus(x *exchange, r *http.Request) {
 	s, g := x.server, x.gateway
+	_, keyFile, _ := g.keys.Generated()
 	x.sendJSON(http.StatusOK, status{
 		Version: Version, Go: runtime.Version(), State: s.state(), Started: s.started.UTC(),
 		UptimeS: time.Since(s.started).Seconds(), InFlight: s.inFlight.Load(), BodyBytes: g.buffers.InUse(),
-		Goroutines: runtime.NumGoroutine(), LogDropped: s.store.Dropped(),
-		Keys: g.keys.Names(), Providers: g.proxy.Providers(),
+		Streams: s.streams.Load(), Goroutines: runtime.NumGoroutine(), LogDropped: s.log().Dropped(),
+		Keys: g.keyStates(), Providers: s.providerStates(g), Aliases: aliases(g.config.Upstream.Models),
+		OpenAI: s.baseURL() + "/v1", Anthropic: s.baseURL(), AdminKey: keyFile,
 		ReloadFault: s.reloadFault.Load(), NeedRestart: append([]string{}, s.NeedRestart()...),
 		ConfigPath: g.config.Path, Config: masked(reflect.ValueOf(*g.config), false),
 	})
 }
 
-func (s *Server) state() string {
-	if s.ready.Load() {
-		return "running"
+// keyState describes a key without giving it away.
+type keyState struct {
+	Name      string     `json:"name"`
+	Masked    string     `json:"masked"`
+	Admin     bool       `json:"admin"`
+	Models    []string   `json:"models,omitempty"`
+	Expires   *time.Time `json:"expires,omitempty"`
+	Requests  int        `json:"requests_per_minute,omitempty"`
+	Tokens    int64      `json:"tokens_per_minute,omitempty"`
+	Parallel  int        `json:"concurrency,omitempty"`
+	Generated bool       `json:"generated"`
+}
+
+// keyStates describes the keys that are accepted.
+func (g *gateway) keyStates() []keyState {
+	names := g.keys.Names()
+	states := make([]keyState, 0, len(names))
+	for i, name := range names {
+		k := keyState{Name: name}
+		if i < len(g.config.Auth.Keys) && g.config.Auth.Enabled {
+			c := g.config.Auth.Keys[i]
+			k.Admin, k.Models, k.Requests, k.Tokens, k.Parallel = c.Admin, c.Models, 0, 0, 0
+			if !c.Expires.IsZero() {
+				k.Expires = &c.Expires
+			}
+			switch {
+			case c.Key != "":
+				k.Masked = maskedKey(c.Key)
+			case c.KeySHA256 != "":
+				k.Masked = "sha256:" + c.KeySHA256[:min(4, len(c.KeySHA256))] + "…"
+			default:
+				k.Masked = "file"
+			}
+		} else {
+			key, _, _ := g.keys.Generated()
+			k.Admin, k.Generated, k.Masked = true, key != "", maskedKey(key)
+		}
+		states = append(states, k)
 	}
-	return "draining"
+	return states
+}
+
+// maskedKey shows so much of a key that its owner knows it again.
+func maskedKey(key string) string {
+	if len(key) < 16 {
+		return "…"
+	}
+	return key[:5] + "…" + key[len(key)-2:]
+}
+
+// providerState is what an operator sees of a provider.
+type providerState struct {
+	upstream.ProviderState
+	Models    []string       `json:"models"`
+	LastError *providerError `json:"last_error,omitempty"`
+}
+
+func (s *Server) providerStates(g *gateway) []providerState {
+	var states []providerState
+	for i, state := range g.proxy.Providers() {
+		states = append(states, providerState{state, append([]string{}, g.config.Upstream.Providers[i].Models...), s.metrics.lastError(state.Name)})
+	}
+	return states
+}
+
+// aliases shows where each alias leads.
+func aliases(routes map[string]upstream.Route) map[string]string {
+	shown := map[string]string{}
+	for name, route := range routes {
+		var targets []string
+		for _, t := range route.Targets {
+			targets = append(targets, t.To)
+		}
+		shown[name] = strings.Join(targets, ", ")
+	}
+	return shown
+}
+
+func (s *Server) state() string {
+	switch {
+	case s.stopping.Err() != nil:
+		return "draining"
+	case s.paused.Load():
+		return "paused"
+	case !s.ready.Load():
+		return "starting"
+	}
+	return "running"
 }
 
 // masked gives a config value as JSON shows it, with *** for every secret.
@@ -79,7 +169,7 @@ func masked(v reflect.Value, secret bool) any {
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "-" && !(strings.Contains(field.Tag.Get("json"), "omit") && v.Field(i).IsZero()) {
+			if name != "" && name != "-" && !(strings.Contains(field.Tag.Get("json"), "omit") && v.Field(i).IsZero()) {
 				object[name] = masked(v.Field(i), field.Tag.Get("secret") == "true")
 			}
 		}
@@ -96,7 +186,7 @@ func live(x *exchange, r *http.Request) {
 }
 
 func readiness(x *exchange, r *http.Request) {
-	if !x.server.ready.Load() {
+	if !x.server.ready.Load() || x.server.paused.Load() {
 		x.fail(dialect.Failure{Status: http.StatusServiceUnavailable, Code: "not_ready", Message: "the gateway is " + x.server.state()}, nil)
 		return
 	}
@@ -108,6 +198,10 @@ func acknowledge(x *exchange, r *http.Request) {
 }
 
 func welcome(x *exchange, r *http.Request) {
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		toDashboard(x, r)
+		return
+	}
 	x.sendJSON(http.StatusOK, map[string]any{
 		"name": "ProxyCast", "version": Version,
 		"openai":    []string{"/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/models"},

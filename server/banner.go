@@ -16,11 +16,7 @@ import (
 // this start is shown, once.
 func (s *Server) Banner(addr net.Addr, person bool) string {
 	g := s.gateway.Load()
-	settings := s.loaded.Server
-	if tcp, ok := addr.(*net.TCPAddr); ok { // port 0 picks one
-		settings.Port = tcp.Port
-	}
-	base := settings.URL()
+	base := s.baseURL()
 	key, keyFile, fresh := g.keys.Generated()
 	if !fresh {
 		key = ""
@@ -94,6 +90,15 @@ func (g *gateway) sampleCurl(base, keyFile string) string {
 		key = ` -H "Authorization: Bearer $PROXYCAST_KEY"`
 	}
 	return fmt.Sprintf(`curl %s/v1/chat/completions%s -H 'Content-Type: application/json' -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'`, base, key, model)
+}
+
+// baseURL gives the address under which clients on this machine reach the gateway.
+func (s *Server) baseURL() string {
+	settings := s.loaded.Load().Server
+	if addr := s.address.Load(); addr != nil { // port 0 picks one
+		settings.Port = addr.Port
+	}
+	return settings.URL()
 }
 
 // URL gives the address under which a client on this machine reaches a gateway

@@ -54,11 +54,56 @@ func NewClient(cfg *Config) *Client {
 
 // Get calls path. An answer that is not 200 is an error with the gateway's words.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, header http.Header) (*http.Response, error) {
-	target := c.base + path
 	if len(query) > 0 {
-		target += "?" + query.Encode()
+		path += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	return c.call(ctx, http.MethodGet, path, header)
+}
+
+// Steer has the gateway stop, start, restart or reload, and gives its state then.
+func (c *Client) Steer(ctx context.Context, verb string) (state string, err error) {
+	res, err := c.call(ctx, http.MethodPost, "/_service/"+verb, http.Header{"Content-Type": {"application/json"}})
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var answer struct{ State string }
+	err = json.NewDecoder(res.Body).Decode(&answer)
+	return answer.State, err
+}
+
+// Status gives a few lines on the state of the gateway.
+func (c *Client) Status(ctx context.Context) (string, error) {
+	res, err := c.Get(ctx, "/_status", nil, nil)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var st status
+	if err := json.NewDecoder(res.Body).Decode(&st); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "ProxyCast %s: %s for %s, %d requests under way (%d streams)\n", st.Version, st.State,
+		(time.Duration(st.UptimeS) * time.Second).String(), st.InFlight, st.Streams)
+	fmt.Fprintf(&b, "  OpenAI     %s\n  Claude     %s\n  config     %s\n", st.OpenAI, st.Anthropic, st.ConfigPath)
+	for _, p := range st.Providers {
+		fmt.Fprintf(&b, "  %s %s %s\n", cell(p.Name, 10), p.State, printable(p.Reason))
+		if p.LastError != nil {
+			fmt.Fprintf(&b, "             last error %s: %s\n", p.LastError.Time.Local().Format(time.DateTime), printable(p.LastError.Text))
+		}
+	}
+	if st.ReloadFault != nil {
+		fmt.Fprintf(&b, "the last reload failed, the old config is in force:\n%s\n", printable(*st.ReloadFault))
+	}
+	if len(st.NeedRestart) > 0 {
+		fmt.Fprintf(&b, "waiting for a restart: %s\n", strings.Join(st.NeedRestart, ", "))
+	}
+	return b.String(), nil
+}
+
+func (c *Client) call(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,9 @@ type Config struct {
 	Path     string   `json:"-"` // absolute path of the file
 	Dir      string   `json:"-"` // its folder: relative paths start here, runtime data goes to Dir/data
 	Warnings []string `json:"-"` // what should not be, as file:line:column: path: message, in the file's order
+
+	file   string // as Load was given it
+	getenv func(string) (string, bool)
 }
 
 // Settings is the "server" section of config.json.
@@ -44,6 +47,7 @@ type Settings struct {
 	MaxConnections   int           `json:"max_connections" default:"0" doc:"How many connections are served at a time, the others wait. 0: no limit."`
 	Drain            time.Duration `json:"drain" default:"30s" doc:"How long a shutdown waits for requests under way."`
 	TLS              TLS           `json:"tls" doc:"Serve HTTPS. Both files or none."`
+	Paused           bool          `json:"paused" default:"false" doc:"Start paused: the client API answers 503 until it is started on the dashboard or by proxycast start."`
 }
 
 // TLS names the files of a certificate. Both are empty for plain HTTP.
@@ -65,32 +69,41 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	cfg, faults, warnings, err := readText(path, text, mode, getenv)
+	if err != nil {
+		return nil, err
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	for _, w := range warnings {
+		cfg.Warnings = append(cfg.Warnings, w.String())
+	}
+	return cfg, nil
+}
+
+// readText makes a Config of the text of the file at path, which need not be what
+// the file holds now.
+func readText(path string, text []byte, mode fs.FileMode, getenv func(string) (string, bool)) (cfg *Config, faults, warnings Faults, err error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+		return nil, nil, nil, fmt.Errorf("server: %w", err)
 	}
-
 	root, err := parseJSONC(text)
 	if syntax := (*jsonSyntaxError)(nil); errors.As(err, &syntax) {
-		return nil, locateFindings(path, text, []finding{{at: syntax.at, message: syntax.message}})
+		return nil, locateFindings(path, text, []finding{{at: syntax.at, message: syntax.message}}), nil, nil
 	}
-	cfg := &Config{Path: absolute, Dir: filepath.Dir(absolute)}
+	cfg = &Config{Path: absolute, Dir: filepath.Dir(absolute), file: path, getenv: getenv}
 	d := &configDecoder{dir: cfg.Dir, getenv: getenv}
 	d.decode(root, configSlot{value: reflect.ValueOf(cfg).Elem()})
 	cfg.Auth.AdminKeyFile = filepath.Join(cfg.Dir, "data", "admin.key")
 	d.checkSections(cfg, root)
-	if d.literal != nil && runtime.GOOS != "windows" && mode.Perm()&0o044 != 0 {
-		d.literal.message = "a secret is written out here and others can read the file: chmod 600 it, or write ${NAME} instead"
-		d.warnings = append(d.warnings, *d.literal)
+	if len(d.secrets) > 0 && runtime.GOOS != "windows" && mode.Perm()&0o044 != 0 {
+		first := d.secrets[0]
+		first.message = "a secret is written out here and others can read the file: chmod 600 it, or write ${NAME} instead"
+		d.warnings = append(d.warnings, first)
 	}
-
-	if len(d.faults) > 0 {
-		return nil, locateFindings(path, text, d.faults)
-	}
-	for _, w := range locateFindings(path, text, d.warnings) {
-		cfg.Warnings = append(cfg.Warnings, w.String())
-	}
-	return cfg, nil
+	return cfg, locateFindings(path, text, d.faults), locateFindings(path, text, d.warnings), nil
 }
 
 func readConfig(path string) (text []byte, mode fs.FileMode, err error) {

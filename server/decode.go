@@ -85,7 +85,7 @@ type configDecoder struct {
 	dir              string
 	getenv           func(string) (string, bool)
 	faults, warnings []finding
-	literal          *finding // the first secret that the file itself holds
+	secrets          []finding // where the file itself holds a secret
 }
 
 func (d *configDecoder) fault(at int, path, format string, args ...any) {
@@ -247,8 +247,8 @@ func (d *configDecoder) text(n *jsonNode, s configSlot, expected string) (text s
 	if len(x.unset) > 0 {
 		return "", s.missing != nil
 	}
-	if x.literal && d.literal == nil && s.tag.Get("secret") == "true" && looksSecret(x.text) {
-		d.literal = &finding{at: n.at, path: s.path}
+	if x.literal && s.tag.Get("secret") == "true" && looksSecret(x.text) {
+		d.secrets = append(d.secrets, finding{at: n.at, path: s.path})
 	}
 	return x.text, true
 }

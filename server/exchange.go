@@ -154,7 +154,7 @@ func (x *exchange) record() {
 	x.rec.Duration = time.Since(x.start)
 	x.rec.ResponseBytes = x.written
 	x.server.metrics.observe(&x.rec)
-	x.server.store.Add(&x.rec) // a log that fails must not fail the request; the store counts and tells
+	x.server.add(&x.rec) // a log that fails must not fail the request; the store counts and tells
 }
 
 // fail answers with an error of the gateway's own, in the dialect of the path:

@@ -65,7 +65,7 @@ func (x *exchange) failLog(err error) {
 }
 
 func (x *exchange) pageOfLogs(filter logs.Filter) {
-	page, err := x.server.store.Query(filter)
+	page, err := x.server.log().Query(filter)
 	if err != nil {
 		x.failLog(err)
 		return
@@ -126,7 +126,7 @@ func (x *exchange) begin(contentType string) {
 // export sends rows until the last one. It reports whether it came to the end.
 func (x *exchange) export(r *http.Request, filter logs.Filter, send func(rec *logs.Record, line []byte) error) bool {
 	var failed error
-	err := x.server.store.Scan(r.Context(), filter, func(rec *logs.Record, line []byte) bool {
+	err := x.server.log().Scan(r.Context(), filter, func(rec *logs.Record, line []byte) bool {
 		failed = send(rec, line)
 		return failed == nil
 	})
@@ -142,7 +142,7 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	defer cancel()
 	defer context.AfterFunc(x.server.stopping, cancel)()
 
-	last := x.server.store.Last()
+	last := x.server.log().Last()
 	f := follower{x: x, control: http.NewResponseController(x)}
 	after := last
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
@@ -162,7 +162,7 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	h["Cache-Control"] = []string{"no-cache"}
 	h["X-Accel-Buffering"] = []string{"no"}
 	x.begin("text/event-stream")
-	tail := x.server.store.Tail(filter, last)
+	tail := x.server.log().Tail(filter, last)
 	defer tail.Close()
 	f.gap(lost)
 	f.rows(past)
@@ -191,7 +191,7 @@ func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uin
 		return nil, 0, nil
 	}
 	filter.Limit, filter.Before = 0, last+1
-	err = x.server.store.Scan(ctx, filter, func(rec *logs.Record, line []byte) bool {
+	err = x.server.log().Scan(ctx, filter, func(rec *logs.Record, line []byte) bool {
 		switch {
 		case after < last && rec.Seq <= after:
 			return false
@@ -253,7 +253,7 @@ func showStats(x *exchange, r *http.Request) {
 		x.failQuery(err)
 		return
 	}
-	stats, err := x.server.store.Stats(query)
+	stats, err := x.server.log().Stats(query)
 	if err != nil {
 		x.failLog(err)
 		return

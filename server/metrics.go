@@ -37,6 +37,24 @@ type metrics struct {
 	tokens   map[[3]string]int64 // provider, model, type
 	duration map[[2]string]*histogram
 	ttft     map[[2]string]*histogram // endpoint, provider
+	errors   map[string]providerError // the latest, by provider
+}
+
+// providerError is a request that a provider failed.
+type providerError struct {
+	Time time.Time `json:"time"`
+	Type string    `json:"error_type"`
+	Text string    `json:"error"`
+}
+
+// lastError gives the latest of a provider, nil if there was none.
+func (m *metrics) lastError(provider string) *providerError {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.errors[provider]; ok {
+		return &e
+	}
+	return nil
 }
 
 type requestLabels struct {
@@ -58,6 +76,7 @@ func newMetrics() *metrics {
 		tokens:   map[[3]string]int64{},
 		duration: map[[2]string]*histogram{},
 		ttft:     map[[2]string]*histogram{},
+		errors:   map[string]providerError{},
 	}
 }
 
@@ -71,6 +90,9 @@ func (m *metrics) observe(rec *logs.Record) {
 	observe(m.duration, place, rec.Duration)
 	if rec.TTFT > 0 {
 		observe(m.ttft, place, rec.TTFT)
+	}
+	if rec.ErrorType != "" && rec.Provider != "" && rec.Status != statusClientGone {
+		m.errors[rec.Provider] = providerError{rec.Time.UTC(), rec.ErrorType, rec.Error}
 	}
 	if rec.Attempts > 0 {
 		m.attempts[[2]string{rec.Provider, outcome(rec)}] += int64(rec.Attempts)
@@ -176,7 +198,7 @@ func (s *Server) exposeState(p *exposition) {
 		p.sample("", up, "provider", provider.Name)
 	}
 	p.family("proxycast_log_dropped_total", "counter", "Records that did not reach the disk.")
-	p.sample("", float64(s.store.Dropped()))
+	p.sample("", float64(s.log().Dropped()))
 	p.family("proxycast_config_reload_success", "gauge", "1: the last reload put its config in force. 0: it failed, and the old one stays.")
 	good := 1.0
 	if s.reloadFault.Load() != nil {

@@ -124,6 +124,11 @@ func isLoopback(host string) bool {
 func authenticate(next func(*exchange, *http.Request, *auth.Key)) handler {
 	return func(x *exchange, r *http.Request) {
 		key, err := x.gateway.keys.Check(r.Header)
+		if errors.Is(err, auth.ErrNoKey) {
+			if key = x.session(r); key != nil {
+				err = nil
+			}
+		}
 		if err != nil {
 			x.failKey(err)
 			return
@@ -161,6 +166,10 @@ func admin(next handler) func(*exchange, *http.Request, *auth.Key) {
 		if !key.Admin {
 			x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "admin_only",
 				Message: "this route takes an admin key: one with \"admin\": true in auth.keys, or the generated one in data/admin.key beside the config"}, nil)
+			return
+		}
+		if !x.gateway.config.Auth.Enabled && r.Method == http.MethodPost && !isJSON(r) {
+			x.fail(dialect.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send Content-Type: application/json"}, nil)
 			return
 		}
 		x.silent = true

@@ -21,6 +21,10 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 		x.server.inFlight.Add(1)
 		defer x.server.inFlight.Add(-1)
 		x.rec.Endpoint = e.String()
+		if x.server.paused.Load() {
+			x.fail(errPaused, nil)
+			return
+		}
 		body, ok := x.readBody(r)
 		if !ok {
 			return
@@ -33,6 +37,10 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 		}
 		model := q.Model()
 		x.rec.Model, x.rec.Stream = model, q.Stream
+		if q.Stream {
+			x.server.streams.Add(1)
+			defer x.server.streams.Add(-1)
+		}
 		done, err := key.Begin(model)
 		if err != nil {
 			body.Release()
@@ -109,11 +117,17 @@ func (x *exchange) refuseBody(r *http.Request) *dialect.Failure {
 	if contentType == "" && x.gateway.config.Auth.Enabled {
 		return nil
 	}
-	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+	if !isJSON(r) {
 		return &dialect.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
 			Message: fmt.Sprintf("a body of type %.100q is not taken; send JSON with Content-Type: application/json", contentType)}
 	}
 	return nil
+}
+
+// isJSON reports whether a request says that its body is JSON.
+func isJSON(r *http.Request) bool {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 }
 
 // bodyFailure tells why a body could not be read.

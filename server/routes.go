@@ -33,6 +33,14 @@ func (s *Server) routes() *http.ServeMux {
 	handle("GET /_stats", authenticate(admin(showStats)))
 	handle("GET /_status", authenticate(admin(showStatus)))
 	handle("GET /metrics", authenticate(admin(showMetrics)))
+	handle("POST /_service/stop", authenticate(admin(setPaused(true))))
+	handle("POST /_service/start", authenticate(admin(setPaused(false))))
+	handle("POST /_service/restart", authenticate(admin(restartService)))
+	handle("POST /_service/reload", authenticate(admin(reloadService)))
+	handle("GET /_config", authenticate(admin(showConfig)))
+	handle("PUT /_config", authenticate(admin(putConfig)))
+	handle("POST /_keys", authenticate(admin(newKey)))
+	handle("POST /_providers/{name}/test", authenticate(admin(testProvider)))
 
 	// Open, and unrecorded.
 	for _, path := range []string{"/livez", "/health", "/healthz"} {
@@ -40,6 +48,14 @@ func (s *Server) routes() *http.ServeMux {
 	}
 	handle("GET /readyz", open(readiness))
 	handle("GET /{$}", open(welcome))
+
+	// The dashboard: its files and its login are open, what it shows is not.
+	handle("GET /_ui", open(toDashboard))
+	handle("GET /_ui/{file...}", open(showPage))
+	handle("GET /_ui/session", open(showSession))
+	handle("POST /_ui/login", open(login))
+	handle("POST /_ui/logout", open(logout))
+
 	for _, method := range []string{"GET", "POST"} { // Claude Code's probes
 		handle(method+" /api/hello", open(acknowledge))
 		handle(method+" /api/event_logging/batch", open(acknowledge))

@@ -4,24 +4,16 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
-	"os"
-	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/net/netutil"
 
 	"proxycast/auth"
 	"proxycast/cors"
@@ -32,19 +24,6 @@ import (
 // Version is the release that the code belongs to.
 const Version = "0.1.0"
 
-// ErrBind is why Run could not listen.
-var ErrBind = errors.New("server: cannot listen")
-
-// Limits of the HTTP server itself.
-const (
-	headerTimeout   = 10 * time.Second
-	idleTimeout     = 120 * time.Second
-	maxHeader       = 256 << 10
-	unusedGrace     = 200 * time.Millisecond // at shutdown, for a connection that has not sent a byte
-	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
-	statePollPeriod = 10 * time.Millisecond
-)
-
 // errShutdown is what requests are told that outlast the drain.
 var errShutdown = &upstream.Error{
 	Status: http.StatusServiceUnavailable, Code: "shutting_down", Message: "the gateway is shutting down",
@@ -52,20 +31,29 @@ var errShutdown = &upstream.Error{
 
 // Server answers requests with the gateway that its last good config made.
 type Server struct {
-	store    *logs.Store
 	mux      *http.ServeMux
+	pages    map[string]page
 	gateway  atomic.Pointer[gateway]
 	started  time.Time
 	ready    atomic.Bool
+	paused   atomic.Bool  // the client API answers 503
 	inFlight atomic.Int64 // API requests being answered
-	loaded   *Config      // what the listener and the log were made of
+	streams  atomic.Int64 // of these, the ones that stream
 	metrics  *metrics
+	sessions sessions
+
+	store    atomic.Pointer[logs.Store]
+	swapping sync.RWMutex // held for reading while a record is added
+
+	changing    sync.Mutex                  // one reload or restart at a time
+	loaded      atomic.Pointer[Config]      // what the listener and the log were made of
+	reloadFault atomic.Pointer[string]      // of the last reload; nil: it was good
+	restarts    chan restart                // taken by Run
+	address     atomic.Pointer[net.TCPAddr] // that Run listens on
+	saving      sync.Mutex                  // one write of the config file at a time
 
 	stopping context.Context // ends when the drain begins: what would not end by itself ends with it
 	stop     context.CancelFunc
-
-	reloading   sync.Mutex
-	reloadFault atomic.Pointer[string] // of the last reload; nil: it was good
 }
 
 // gateway is one config, compiled. It is immutable: a reload makes another.
@@ -81,23 +69,23 @@ type gateway struct {
 
 // New makes a Server of cfg that records into store.
 func New(cfg *Config, store *logs.Store) (*Server, error) {
-	s := &Server{store: store, started: time.Now(), loaded: cfg, metrics: newMetrics()}
+	s := &Server{started: time.Now(), metrics: newMetrics(), pages: loadPages(), restarts: make(chan restart)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.mux = s.routes()
 	g, err := s.compile(cfg, &gateway{})
 	if err != nil {
 		return nil, err
 	}
+	s.store.Store(store)
+	s.loaded.Store(cfg)
 	s.gateway.Store(g)
+	s.paused.Store(cfg.Server.Paused)
 	return s, nil
 }
 
 // Open opens the request log of cfg and makes a Server of both. Close it.
 func Open(cfg *Config) (*Server, error) {
-	store, err := logs.Open(cfg.Logs)
-	if errors.Is(err, logs.ErrLocked) { // another gateway runs with this config
-		return nil, fmt.Errorf("%w: %w", ErrBind, err)
-	}
+	store, err := openLog(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +97,44 @@ func Open(cfg *Config) (*Server, error) {
 	return s, nil
 }
 
+func openLog(cfg *Config) (*logs.Store, error) {
+	store, err := logs.Open(cfg.Logs)
+	if errors.Is(err, logs.ErrLocked) { // another gateway runs with this config
+		err = fmt.Errorf("%w: %w", ErrBind, err)
+	}
+	return store, err
+}
+
 // Close closes the request log. Run must have returned.
-func (s *Server) Close() error { return s.store.Close() }
+func (s *Server) Close() error { return s.log().Close() }
+
+// log gives the request log. A restart may put another in its place and close it.
+func (s *Server) log() *logs.Store { return s.store.Load() }
+
+// add appends a record to the log. A log that fails must not fail a request: the
+// store counts and tells.
+func (s *Server) add(rec *logs.Record) {
+	s.swapping.RLock()
+	defer s.swapping.RUnlock()
+	s.log().Add(rec)
+}
+
+// swapLog puts the log of cfg in the place of the present one.
+func (s *Server) swapLog(cfg *Config) error {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	old := s.log()
+	old.Close() // its lock file may be the new one's too
+	store, err := openLog(cfg)
+	if err != nil {
+		if store, again := openLog(s.loaded.Load()); again == nil {
+			s.store.Store(store)
+		}
+		return err
+	}
+	s.store.Store(store)
+	return nil
+}
 
 // GenerateKey makes a key and the entry of auth.keys that admits it, which holds
 // its hash only.
@@ -123,32 +147,71 @@ func GenerateKey(name string) (key, entry string) {
 	return key, string(text)
 }
 
-// ReloadFile does what Reload does, with the config in the file at path. A file
-// with faults is a failed reload.
-func (s *Server) ReloadFile(path string, getenv func(string) (string, bool)) error {
-	cfg, err := Load(path, getenv)
+// ReloadFile does what Reload does, with the config in the file that the Server was
+// made of. A file with faults is a failed reload.
+func (s *Server) ReloadFile() error {
+	cfg, err := s.loadFile()
 	if err != nil {
-		text := err.Error()
-		s.reloadFault.Store(&text)
 		return err
 	}
 	return s.Reload(cfg)
 }
 
+// loadFile reads the config file again.
+func (s *Server) loadFile() (*Config, error) {
+	loaded := s.loaded.Load()
+	cfg, err := Load(loaded.file, loaded.getenv)
+	if err != nil {
+		s.noteReload(err)
+	}
+	return cfg, err
+}
+
+// noteReload keeps the fault of a reload for /_status.
+func (s *Server) noteReload(err error) {
+	if err == nil {
+		s.reloadFault.Store(nil)
+		return
+	}
+	text := err.Error()
+	s.reloadFault.Store(&text)
+}
+
 // Reload puts cfg in force for the requests that come from now on; those under
 // way finish on what they began with. On an error the old config stays.
 func (s *Server) Reload(cfg *Config) error {
-	s.reloading.Lock()
-	defer s.reloading.Unlock()
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.put(cfg)
+}
+
+// put compiles cfg and swaps it in. The caller holds changing.
+func (s *Server) put(cfg *Config) error {
 	g, err := s.compile(cfg, s.gateway.Load())
+	if err == nil {
+		s.gateway.Store(g)
+	}
+	s.noteReload(err)
+	return err
+}
+
+// Restart reads the config file and puts all of it in force: a changed address is
+// bound before the old one is let go of, and what is under way there finishes within
+// the drain time. On an error all stays as it was.
+func (s *Server) Restart() error {
+	cfg, err := s.loadFile()
 	if err != nil {
-		text := err.Error()
-		s.reloadFault.Store(&text)
 		return err
 	}
-	s.gateway.Store(g)
-	s.reloadFault.Store(nil)
-	return nil
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	request := restart{cfg, make(chan error, 1)}
+	select {
+	case s.restarts <- request:
+		return <-request.done
+	case <-s.stopping.Done():
+		return errShutdown
+	}
 }
 
 // compile builds a gateway that takes over from prev what outlives a reload.
@@ -183,14 +246,14 @@ func (s *Server) compile(cfg *Config, prev *gateway) (*gateway, error) {
 // NeedRestart names the settings of the config in force that only a restart
 // puts into effect.
 func (s *Server) NeedRestart() []string {
-	old, now := s.loaded, s.gateway.Load().config
+	old, now := s.loaded.Load(), s.gateway.Load().config
 	var names []string
 	for name, same := range map[string]bool{
 		"server.host":            old.Server.Host == now.Server.Host,
 		"server.port":            old.Server.Port == now.Server.Port,
 		"server.tls":             old.Server.TLS == now.Server.TLS,
 		"server.max_connections": old.Server.MaxConnections == now.Server.MaxConnections,
-		"logs":                   reflect.DeepEqual(old.Logs, now.Logs),
+		"logs":                   old.Logs == now.Logs,
 	} {
 		if !same {
 			names = append(names, name)
@@ -198,109 +261,4 @@ func (s *Server) NeedRestart() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// Run listens and serves until ctx ends, then drains: the listener closes,
-// requests under way have the drain time, and what remains after it is told
-// that the gateway ends. listening is called once the address is bound. An
-// address that cannot be bound is ErrBind.
-func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
-	cfg := s.loaded.Server
-	ln, err := listen(cfg)
-	if err != nil {
-		return err
-	}
-	requests, endRequests := context.WithCancelCause(context.Background())
-	defer endRequests(nil)
-	unused := &unusedConns{conns: map[net.Conn]bool{}}
-	srv := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return requests },
-		ConnState:         unused.track,
-		ErrorLog:          log.New(os.Stderr, "proxycast: ", 0),
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	s.ready.Store(true)
-	listening(ln.Addr())
-	select {
-	case err = <-served:
-		return fmt.Errorf("server: %w", err)
-	case <-ctx.Done():
-	}
-	s.ready.Store(false)
-	s.stop()
-	s.drain(srv, unused, cfg.Drain, endRequests)
-	<-served
-	return nil
-}
-
-// drain ends srv: gently within limit, then at once.
-func (s *Server) drain(srv *http.Server, unused *unusedConns, limit time.Duration, endRequests context.CancelCauseFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	// Shutdown would wait 5 s for connections that have not sent a byte.
-	time.AfterFunc(unusedGrace, unused.close)
-	if srv.Shutdown(ctx) == nil {
-		return
-	}
-	endRequests(errShutdown)
-	for end := time.Now().Add(endAfterDrain); s.inFlight.Load() > 0 && time.Now().Before(end); {
-		time.Sleep(statePollPeriod)
-	}
-	srv.Close()
-}
-
-// listen binds the configured address.
-func listen(cfg Settings) (net.Listener, error) {
-	address := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port))
-	ln, err := net.Listen("tcp", address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%w on %s: the address is in use, perhaps by another ProxyCast; stop that program or set server.port", ErrBind, address)
-	case err != nil:
-		return nil, fmt.Errorf("%w on %s: %w", ErrBind, address, err)
-	}
-	if cfg.MaxConnections > 0 {
-		ln = netutil.LimitListener(ln, cfg.MaxConnections)
-	}
-	if cfg.TLS.Cert == "" {
-		return ln, nil
-	}
-	cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
-	if err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("server: tls: %w", err)
-	}
-	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}), nil
-}
-
-// unusedConns knows the connections that have not sent a byte yet.
-type unusedConns struct {
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-}
-
-func (u *unusedConns) track(c net.Conn, state http.ConnState) {
-	if state == http.StateIdle {
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if state == http.StateNew {
-		u.conns[c] = true
-	} else {
-		delete(u.conns, c)
-	}
-}
-
-func (u *unusedConns) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for c := range u.conns {
-		c.Close()
-	}
 }

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"unicode/utf8"
+)
+
+// The config's text as the dashboard shows it: every secret that stands in the
+// file itself is a mask, and a mask that comes back stands for the secret that it
+// hides. References such as ${NAME} are no secrets and stay.
+
+const secretMask = `"***"`
+
+// token is a string of a config's text.
+type token struct {
+	id       string // which one it is, in a way that outlives moves: auth.keys{ci}.key
+	from, to int    // with its quotes
+}
+
+// maskSecrets gives text with masks. A text that cannot be parsed is an error: any
+// part of it could be a secret.
+func maskSecrets(text []byte) ([]byte, error) {
+	secrets, err := secretTokens(text)
+	if err != nil {
+		return nil, err
+	}
+	return replaceTokens(text, secrets, func(token) []byte { return []byte(secretMask) }), nil
+}
+
+// unmasked is a config's text with its secrets put back.
+type unmasked struct {
+	text   []byte
+	lost   []finding // masks that hide nothing, by their offset in the text with masks
+	masked []byte
+	masks  []token // in masked, those that were replaced
+}
+
+// unmaskSecrets puts the secrets of the present text back in the places of masks.
+func unmaskSecrets(text, present []byte) unmasked {
+	u := unmasked{text: text, masked: text}
+	root, err := parseJSONC(text)
+	if err != nil {
+		return u // readText will say what is wrong
+	}
+	known := map[string][]byte{}
+	if secrets, err := secretTokens(present); err == nil {
+		for _, t := range secrets {
+			known[t.id] = present[t.from:t.to]
+		}
+	}
+	walkTokens(text, root, "", func(t token, n *jsonNode) {
+		switch {
+		case string(text[t.from:t.to]) != secretMask:
+		case known[t.id] == nil:
+			u.lost = append(u.lost, finding{t.from, t.id, "*** hides nothing that the file holds under this name; write the value"})
+		default:
+			u.masks = append(u.masks, t)
+		}
+	})
+	u.text = replaceTokens(text, u.masks, func(t token) []byte { return known[t.id] })
+	return u
+}
+
+// back gives faults of the text with secrets the columns that they have in the text
+// with masks.
+func (u unmasked) back(faults Faults) Faults {
+	shift := 0
+	var starts []int // of the secrets in text
+	var widths []int // by how many characters each is longer than the mask
+	for _, t := range u.masks {
+		secret := stringEnd(u.text, t.from+shift) - (t.from + shift)
+		starts = append(starts, t.from+shift)
+		widths = append(widths, utf8.RuneCount(u.text[t.from+shift:t.from+shift+secret])-len(secretMask))
+		shift += secret - len(secretMask)
+	}
+	found := make([]finding, len(starts))
+	for i, at := range starts {
+		found[i] = finding{at: at}
+	}
+	moved := slices.Clone(faults)
+	for i, secret := range locateFindings("", u.text, found) {
+		for j := range moved {
+			if moved[j].Line == secret.Line && faults[j].Column > secret.Column {
+				moved[j].Column -= widths[i]
+			}
+		}
+	}
+	return moved
+}
+
+// secretTokens finds the secrets that text itself holds.
+func secretTokens(text []byte) ([]token, error) {
+	root, err := parseJSONC(text)
+	if err != nil {
+		return nil, err
+	}
+	d := &configDecoder{getenv: func(string) (string, bool) { return "-", true }}
+	d.decode(root, configSlot{value: reflect.ValueOf(&Config{}).Elem()})
+	at := map[int]bool{}
+	for _, s := range d.secrets {
+		at[s.at] = true
+	}
+	var secrets []token
+	walkTokens(text, root, "", func(t token, n *jsonNode) {
+		if at[n.at] {
+			secrets = append(secrets, t)
+		}
+	})
+	return secrets, nil
+}
+
+// walkTokens visits the string values below n, in the order of the text.
+func walkTokens(text []byte, n *jsonNode, id string, visit func(token, *jsonNode)) {
+	switch n.kind {
+	case jsonString:
+		visit(token{id, n.at, stringEnd(text, n.at)}, n)
+	case jsonList:
+		for i, item := range n.items {
+			name := fmt.Sprint(i)
+			for _, m := range item.members {
+				if m.key == "name" && m.value.kind == jsonString {
+					name = m.value.text
+				}
+			}
+			walkTokens(text, item, id+"{"+name+"}", visit)
+		}
+	case jsonObject:
+		for _, m := range n.members {
+			walkTokens(text, m.value, joinKey(id, m.key), visit)
+		}
+	}
+}
+
+// stringEnd gives the offset after the string that begins at from.
+func stringEnd(text []byte, from int) int {
+	for i := from + 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+func replaceTokens(text []byte, tokens []token, by func(token) []byte) []byte {
+	slices.SortFunc(tokens, func(a, b token) int { return a.from - b.from })
+	var out bytes.Buffer
+	last := 0
+	for _, t := range tokens {
+		out.Write(text[last:t.from])
+		out.Write(by(t))
+		last = t.to
+	}
+	out.Write(text[last:])
+	return out.Bytes()
+}

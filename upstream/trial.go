@@ -1,0 +1,104 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"proxycast/upstream/dialect"
+)
+
+// testTimeout is what a provider has to answer an operator's test.
+const testTimeout = 30 * time.Second
+
+// TestResult is what a test of a provider gave.
+type TestResult struct {
+	OK     bool     `json:"ok"`
+	Millis int64    `json:"ms"`
+	Models []string `json:"models,omitempty"`
+	Text   string   `json:"text,omitempty"`
+	Error  string   `json:"error,omitempty"`
+}
+
+// Test asks a provider for its models or, when model is not empty, that model for a
+// few words. It goes past routing, retries and health.
+func (p *Proxy) Test(ctx context.Context, name, model string) (result TestResult) {
+	start := time.Now()
+	defer func() { result.Millis = time.Since(start).Milliseconds() }()
+	targets, refused := p.ready(name, model)
+	if refused != nil {
+		result.Error = refused.Message
+		return result
+	}
+	provider := targets[0].provider
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	var err error
+	if model == "" {
+		var models []Model
+		if models, err = provider.fetchModels(ctx); err == nil {
+			for _, m := range models {
+				result.Models = append(result.Models, m.ID)
+			}
+		}
+	} else {
+		result.Text, err = provider.say(ctx, model)
+	}
+	if err != nil {
+		result.Error = provider.scrub(err.Error())
+	}
+	result.OK = err == nil
+	return result
+}
+
+// say has a model answer one short prompt.
+func (p *provider) say(ctx context.Context, model string) (text string, err error) {
+	e := dialect.ChatCompletions
+	if p.config.Type == typeAnthropic {
+		e = dialect.Messages
+	}
+	body, err := json.Marshal(map[string]any{
+		"model": model, "max_tokens": 16,
+		"messages": []map[string]string{{"role": "user", "content": "Say hello."}},
+	})
+	if err != nil {
+		return "", err
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	p.authorize(header, p.keys.pick(time.Now()))
+	req := &http.Request{
+		Method: http.MethodPost, URL: p.url(e.Path(), ""), Host: p.base.Host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+	res, err := p.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return "", errUnreachable(p.config.Name, err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusUnauthorized { // its body quotes the key
+		return "", fmt.Errorf("the provider rejected the credential (status 401)")
+	}
+	var answer struct {
+		Choices []struct{ Message struct{ Content string } }
+		Content []struct{ Text string }
+		Error   struct{ Message string }
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxProblem)).Decode(&answer); err != nil {
+		return "", fmt.Errorf("status %d with a body that is not JSON", res.StatusCode)
+	}
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("status %d: %s", res.StatusCode, answer.Error.Message)
+	}
+	for _, c := range answer.Choices {
+		text += c.Message.Content
+	}
+	for _, c := range answer.Content {
+		text += c.Text
+	}
+	return text, nil
+}
