@@ -58,6 +58,13 @@ var commands = []command{
 	{name: "reload", about: "have the running gateway read its config anew", run: steer("reload")},
 	{name: "logs", usage: "[-f] [FILTER=VALUE ...]", about: "show the request log of the running gateway, e.g. logs -f status=5xx model='gpt-*'", most: 64,
 		flags: func(c *cli, flags *flag.FlagSet) { flags.BoolVar(&c.follow, "f", false, "follow what comes") }, run: (*cli).logs},
+	{name: "service", usage: "print|install|uninstall|status [-system]", about: "start the gateway with the machine or the login", most: 1, least: 1,
+		flags: func(c *cli, flags *flag.FlagSet) {
+			flags.BoolVar(&c.system, "system", false, "a unit of the machine, not of your login")
+			flags.StringVar(&c.account, "account", "", "who runs a system unit (default: who called sudo)")
+			flags.StringVar(&c.form, "form", "", "for print: systemd, launchd or windows (default: this system's)")
+		}, run: (*cli).service},
+	{name: "snippet", usage: "CLIENT", about: "print the settings of a client: " + strings.Join(server.Snippets(), ", "), most: 1, least: 1, run: (*cli).snippet},
 }
 
 // cli is what a subcommand works with.
@@ -66,7 +73,9 @@ type cli struct {
 	getenv         func(string) (string, bool)
 	stdout, stderr io.Writer
 	config         string
-	follow         bool
+	follow         bool   // logs -f
+	system         bool   // service -system
+	account, form  string // service -account, -form
 }
 
 // run executes one command line and gives its exit code. Results go to stdout,
@@ -98,23 +107,31 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 			usage(stderr)
 		}
 	}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitClean
-	case err != nil:
-		return exitConfig
+	var rest []string // flags may stand behind it too
+	for {
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			return exitClean
+		case err != nil:
+			return exitConfig
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		rest = append(rest, flags.Arg(0))
+		args = flags.Args()[1:]
 	}
-	if flags.NArg() < cmd.least || flags.NArg() > cmd.most {
+	if len(rest) < cmd.least || len(rest) > cmd.most {
 		flags.Usage()
 		return exitConfig
 	}
-	return cmd.run(c, flags.Args())
+	return cmd.run(c, rest)
 }
 
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "commands, each with -h and -config:")
 	for _, cmd := range commands {
-		fmt.Fprintf(w, "  %-32s %s\n", strings.TrimSpace(cmd.name+" "+cmd.usage), cmd.about)
+		fmt.Fprintf(w, "  %-52s %s\n", strings.TrimSpace(cmd.name+" "+cmd.usage), cmd.about)
 	}
 }
 
@@ -161,7 +178,10 @@ func (c *cli) serve([]string) int {
 		defer close(handled)
 		c.mind(signals, s, stop)
 	}()
-	err = s.Run(ctx, func(addr net.Addr) { io.WriteString(c.stdout, s.Banner(addr, isTerminal(c.stdout))) })
+	err = s.Run(ctx, func(addr net.Addr) {
+		io.WriteString(c.stdout, s.Banner(addr, isTerminal(c.stdout)))
+		c.notify("READY=1")
+	})
 	signal.Stop(signals)
 	close(signals)
 	<-handled
@@ -199,6 +219,7 @@ func (c *cli) mind(signals <-chan os.Signal, s *server.Server, stop func()) {
 				os.Exit(exitOther)
 			default:
 				stopping = true
+				c.notify("STOPPING=1")
 				fmt.Fprintln(c.stderr, "proxycast: stopping; requests under way may finish, a second signal ends them")
 				stop()
 			}
@@ -216,6 +237,13 @@ func (c *cli) mind(signals <-chan os.Signal, s *server.Server, stop func()) {
 	}
 }
 
+// notify tells systemd, if it started us, what we do.
+func (c *cli) notify(state string) {
+	if err := server.Notify(state); err != nil {
+		fmt.Fprintf(c.stderr, "%v\n", err)
+	}
+}
+
 // configState is a text that changes when the config file does.
 func (c *cli) configState() string {
 	info, err := os.Stat(c.config)
@@ -227,6 +255,8 @@ func (c *cli) configState() string {
 
 // reload puts the file as it is now in force, or keeps the old config.
 func (c *cli) reload(s *server.Server) {
+	c.notify("RELOADING=1")
+	defer c.notify("READY=1")
 	if err := s.ReloadFile(); err != nil {
 		fmt.Fprintf(c.stderr, "proxycast: the config was not reloaded, the old one stays:\n%v\n", err)
 		return
@@ -313,6 +343,86 @@ func (c *cli) status([]string) int {
 	return exitClean
 }
 
+// service prints or installs what starts the gateway by itself.
+func (c *cli) service(args []string) int {
+	cfg, ok := c.load()
+	if !ok {
+		return exitConfig
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		fmt.Fprintf(c.stderr, "%v\n", err)
+		return exitOther
+	}
+	unit := server.Unit{
+		Binary: binary, Config: cfg.Path, Log: cfg.Logs.File, Port: cfg.Server.Port, Drain: cfg.Server.Drain,
+		User: !c.system, Account: c.account,
+	}
+	if unit.Account == "" {
+		unit.Account, _ = c.getenv("SUDO_USER")
+	}
+	if runtime.GOOS == "windows" {
+		domain, _ := c.getenv("USERDOMAIN")
+		user, _ := c.getenv("USERNAME")
+		unit.User, unit.Account = true, domain+`\`+user
+	}
+	switch verb := args[0]; verb {
+	case "print":
+		err = c.printUnit(unit)
+	case "install":
+		err = unit.Install(c.ctx, c.stdout)
+	case "uninstall":
+		err = unit.Uninstall(c.ctx, c.stdout)
+	case "status":
+		err = unit.Status(c.ctx, c.stdout)
+	default:
+		fmt.Fprintf(c.stderr, "there is no service %q; want print, install, uninstall or status\n", verb)
+		return exitConfig
+	}
+	if err != nil {
+		fmt.Fprintf(c.stderr, "%v\n", err)
+		return exitOther
+	}
+	return exitClean
+}
+
+// printUnit prints the start-up file of the form asked for, or of this system.
+func (c *cli) printUnit(unit server.Unit) error {
+	form := c.form
+	if form == "" {
+		form = map[string]string{"darwin": "launchd", "windows": "windows"}[runtime.GOOS]
+	}
+	if err := unit.Check(); err != nil {
+		fmt.Fprintf(c.stderr, "warning: %v\n", err)
+	}
+	switch form {
+	case "", "systemd":
+		fmt.Fprint(c.stdout, unit.Systemd())
+	case "launchd":
+		fmt.Fprint(c.stdout, unit.Launchd())
+	case "windows":
+		fmt.Fprint(c.stdout, unit.WindowsTask())
+	default:
+		return fmt.Errorf("there is no form %q; want systemd, launchd or windows", form)
+	}
+	return nil
+}
+
+// snippet prints the settings with which a client uses this gateway.
+func (c *cli) snippet(args []string) int {
+	cfg, ok := c.load()
+	if !ok {
+		return exitConfig
+	}
+	text, err := server.Snippet(args[0], cfg.SnippetValues())
+	if err != nil {
+		fmt.Fprintf(c.stderr, "%v\n", err)
+		return exitConfig
+	}
+	fmt.Fprint(c.stdout, text)
+	return exitClean
+}
+
 // logs shows the request log of the gateway of this config.
 func (c *cli) logs(args []string) int {
 	cfg, ok := c.load()
@@ -323,7 +433,7 @@ func (c *cli) logs(args []string) int {
 	for _, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok {
-			fmt.Fprintf(c.stderr, "%q: want FILTER=VALUE, as in status=5xx; flags stand before filters\n", arg)
+			fmt.Fprintf(c.stderr, "%q: want FILTER=VALUE, as in status=5xx\n", arg)
 			return exitConfig
 		}
 		query.Add(name, value)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -74,22 +75,42 @@ func (s *Server) Banner(addr net.Addr, person bool) string {
 
 // sampleCurl gives a command that works when it is pasted into a shell.
 func (g *gateway) sampleCurl(base, keyFile string) string {
-	model := "demo-1"
-	for _, p := range g.config.Upstream.Providers {
-		if p.Type != "demo" && p.Missing == "" && len(p.Models) > 0 && !strings.Contains(p.Models[0], "*") {
-			model = p.Models[0]
-			break
-		}
-	}
+	values := g.config.SnippetValues()
 	key := ""
 	switch {
 	case !g.config.Auth.Enabled:
 	case keyFile != "":
 		key = fmt.Sprintf(` -H "Authorization: Bearer $(cat '%s')"`, keyFile)
 	default:
-		key = ` -H "Authorization: Bearer $PROXYCAST_KEY"`
+		key = fmt.Sprintf(` -H "Authorization: Bearer %s"`, values.Key)
 	}
-	return fmt.Sprintf(`curl %s/v1/chat/completions%s -H 'Content-Type: application/json' -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'`, base, key, model)
+	return fmt.Sprintf(`curl %s/v1/chat/completions%s -H 'Content-Type: application/json' -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'`, base, key, values.OpenAIModel)
+}
+
+// SnippetValues gives what the settings of a client take from the config: the
+// addresses, a shell expression for an admin key, and a model of each dialect.
+func (c *Config) SnippetValues() SnippetValues {
+	v := SnippetValues{
+		OpenAIBaseURL: c.Server.URL() + "/v1", AnthropicBaseURL: c.Server.URL(), Key: "$PROXYCAST_KEY",
+		OpenAIModel: "demo-1", AnthropicModel: "demo-1",
+	}
+	if _, err := os.Stat(c.Auth.AdminKeyFile); err == nil {
+		v.Key = "$(cat '" + c.Auth.AdminKeyFile + "')"
+	}
+	for _, p := range c.Upstream.Providers {
+		for _, model := range p.Models {
+			if p.Missing != "" || strings.Contains(model, "*") {
+				continue
+			}
+			switch {
+			case p.Type == "openai" && v.OpenAIModel == "demo-1":
+				v.OpenAIModel = model
+			case p.Type == "anthropic" && v.AnthropicModel == "demo-1":
+				v.AnthropicModel = model
+			}
+		}
+	}
+	return v
 }
 
 // baseURL gives the address under which clients on this machine reach the gateway.
