@@ -72,7 +72,7 @@ func (g *gateway) keyStates() []keyState {
 		k := keyState{Name: name}
 		if i < len(g.config.Auth.Keys) && g.config.Auth.Enabled {
 			c := g.config.Auth.Keys[i]
-			k.Admin, k.Models, k.Requests, k.Tokens, k.Parallel = c.Admin, c.Models, 0, 0, 0
+			k.Admin, k.Models, k.Requests, k.Tokens, k.Parallel = c.Admin, c.Models, c.RequestsPerMinute, c.TokensPerMinute, c.Concurrency
 			if !c.Expires.IsZero() {
 				k.Expires = &c.Expires
 			}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"proxycast/auth"
 	"proxycast/logs"
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
@@ -38,6 +39,7 @@ type exchange struct {
 	gateway *gateway
 	control *http.ResponseController
 	dialect dialect.Dialect
+	key     *auth.Key // whose limits the answer tells; nil: no API call
 	rec     logs.Record
 	start   time.Time
 
@@ -78,6 +80,9 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func (x *exchange) WriteHeader(status int) {
 	if status >= 200 && x.status == 0 {
 		x.status = status
+		if x.key != nil {
+			setQuota(x.Header(), x.dialect, x.key, time.Now())
+		}
 		if n, err := strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64); err == nil {
 			x.declared = n
 		}

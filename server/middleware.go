@@ -150,6 +150,8 @@ func (x *exchange) failKey(err error) {
 	f := dialect.Failure{Status: http.StatusUnauthorized, Code: "invalid_api_key",
 		Message: "this key is not valid here; keys are listed in auth.keys of the gateway's config, the generated admin key is in data/admin.key"}
 	switch {
+	case errors.Is(err, auth.ErrLimit):
+		f = x.limitFailure(err)
 	case errors.Is(err, auth.ErrNoKey):
 		f.Message = "no key; send Authorization: Bearer KEY or x-api-key: KEY"
 	case errors.Is(err, auth.ErrExpired):

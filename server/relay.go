@@ -41,6 +41,7 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			x.server.streams.Add(1)
 			defer x.server.streams.Add(-1)
 		}
+		x.key = key
 		done, err := key.Begin(model)
 		if err != nil {
 			body.Release()
