@@ -3,7 +3,7 @@
 //
 // [New] compiles the configuration into an immutable [Keys]. For each request,
 // [Keys.Check] gives the [Key] that the headers carry, and [Key.Begin] applies the
-// key's policy to the model that was asked for.
+// key's policy to the model that was asked for, and its limits.
 package auth
 
 import (
@@ -22,6 +22,7 @@ var (
 	ErrBadKey  = errors.New("auth: bad key")         // the key headers are not one valid key
 	ErrExpired = errors.New("auth: key has expired") // the key was valid once
 	ErrModel   = errors.New("auth: model not allowed")
+	ErrLimit   = errors.New("auth: limit is used up") // errors.As gives the *LimitError
 )
 
 var (
@@ -30,7 +31,8 @@ var (
 	errUnknown  = fmt.Errorf(`%w: neither "authorization: Bearer KEY" nor "x-api-key: KEY" with a known key`, ErrBadKey)
 )
 
-// Keys is a set of valid keys. It is immutable and safe for concurrent use.
+// Keys is a set of valid keys. But for what was used of their limits it is
+// immutable. It is safe for concurrent use.
 type Keys struct {
 	keys      []*Key
 	anonymous *Key // who everyone is while auth is off, else nil
@@ -44,7 +46,8 @@ type Keys struct {
 // cfg.AdminKeyFile; if that file does not exist, it makes the key and the file.
 // The error joins every fault of cfg and of the files; then no file was made.
 //
-// prev, which may be nil, is the set that the new one is to replace.
+// prev, which may be nil, is the set that the new one is to replace. What was used
+// of the limits of a key goes on under the same name, shared by both sets.
 func New(cfg Config, prev *Keys) (*Keys, error) {
 	var faults []error
 	fault := func(path, message string) {
@@ -60,7 +63,7 @@ func New(cfg Config, prev *Keys) (*Keys, error) {
 		k.anonymous = &Key{Name: "anonymous", Admin: true}
 	}
 	for _, c := range cfg.Keys {
-		k.keys = append(k.keys, newKey(c))
+		k.keys = append(k.keys, newKey(c, prev.named(c.Name)))
 	}
 	if cfg.Enabled && cfg.AdminKeyFile != "" && !slices.ContainsFunc(cfg.Keys, KeyConfig.plainAdmin) {
 		if err := k.addAdminKey(cfg.AdminKeyFile, len(faults) == 0); err != nil {
@@ -146,6 +149,18 @@ func (k *Keys) find(credential string) *Key {
 		return nil
 	}
 	return k.keys[found]
+}
+
+// named gives the key of that name, or nil. k may be nil.
+func (k *Keys) named(name string) *Key {
+	if k == nil {
+		return nil
+	}
+	i := slices.IndexFunc(k.keys, func(key *Key) bool { return key.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return k.keys[i]
 }
 
 // Names lists the names that Check can give: those of cfg in their order, then

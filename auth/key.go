@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Key is one client key and its policy. It is immutable: its fields are for
-// reading only.
+// Key is one client key and its policy. It is immutable but for what was used of
+// its limits: its fields are for reading only.
 type Key struct {
 	Name  string // shown in the log; never the key itself
 	Admin bool   // may use the operator routes
@@ -15,22 +15,34 @@ type Key struct {
 	sum     digest
 	models  []pattern // none: every model
 	expires time.Time // zero: never
+
+	limits     limits
+	usage      *usage // of limits; nil only if there are none
+	generation int    // grows with each key that replaces one of its name
 }
 
-// newKey needs a c without faults.
-func newKey(c KeyConfig) *Key {
+// newKey needs a c without faults. prev is the key that had the name so far, or nil.
+func newKey(c KeyConfig, prev *Key) *Key {
 	sum, _ := c.digest()
 	key := &Key{Name: c.Name, Admin: c.Admin, sum: sum, expires: c.Expires}
+	key.limits = limits{int64(c.RequestsPerMinute), c.TokensPerMinute, c.Concurrency}
+	key.usage, key.generation = &usage{}, 1
+	if prev != nil && prev.usage != nil {
+		key.usage, key.generation = prev.usage, prev.generation+1
+	}
 	for _, model := range c.Models {
 		key.models = append(key.models, strings.Split(model, "*"))
 	}
 	return key
 }
 
-// Begin admits one request for model, as the client named it. The error is
-// ErrExpired or ErrModel. done, which is never nil, gives back what Begin took and
-// takes the tokens that the request used; it is to be called when the request has
-// ended, and only its first call counts.
+// Begin admits one request for model, as the client named it. It takes one of the
+// requests per minute and a place among the concurrent ones; with an error it takes
+// nothing. The error is ErrExpired, ErrModel or a *LimitError.
+//
+// done, which is never nil, gives the place back and takes the tokens that the
+// request used, even below none. It is to be called when the request has ended,
+// whatever its end; only its first call counts. It is safe for concurrent use.
 func (k *Key) Begin(model string) (done func(tokens int64), err error) {
 	done = func(int64) {}
 	if k.expired() {
@@ -39,7 +51,10 @@ func (k *Key) Begin(model string) (done func(tokens int64), err error) {
 	if !k.Allows(model) {
 		return done, fmt.Errorf("%w: key %q may ask for %s", ErrModel, k.Name, k.modelList())
 	}
-	return done, nil
+	if k.limits == (limits{}) {
+		return done, nil
+	}
+	return k.begin()
 }
 
 // Allows reports whether the key may ask for model.

@@ -108,7 +108,7 @@ func TestLoadFaults(t *testing.T) {
 	f(`{"server": {"hosts": "a.example"}}`, `config.json:1:22: server.hosts: expected a list, got a string`)
 	f(`{"server": {"hosts": [true]}}`, `config.json:1:23: server.hosts[0]: expected a string, got true`)
 	f(`{"auth": {"enabled": "yes"}}`, `config.json:1:22: auth.enabled: expected true or false, got a string`)
-	f(`{"upstream": {"models": {"gpt-4.1": 1}}}`, `config.json:1:37: upstream.models.gpt-4.1: expected a string, got a number`)
+	f(`{"upstream": {"models": {"gpt-4.1": 1}}}`, `config.json:1:37: upstream.models.gpt-4.1: expected a string, a list or an object, got a number`)
 
 	// Keys.
 	f(`{"sever": {}}`, `config.json:1:2: sever: unknown field (did you mean "server"?)`)
@@ -143,6 +143,8 @@ func TestLoadFaults(t *testing.T) {
 	f(`{"server": {"max_body": "${BAD_SIZE}"}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got "${BAD_SIZE}"`)
 
 	// What values mean.
+	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "tokens_per_minute": -1}]}}`,
+		`config.json:1:72: auth.keys[0].tokens_per_minute: must not be negative; 0 is no limit`)
 	f(`{"server": {"port": 65536}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
 	f(`{"server": {"port": -1}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
 	f(`{"server": {"host": ""}}`, `config.json:1:21: server.host: is neither an IP address nor a host name; write it without scheme, port and path`)
@@ -173,7 +175,7 @@ func TestLoadReportsEveryFaultInOrder(t *testing.T) {
 	// Other packages judge the alias too; only what is decoded here counts.
 	faults = slices.DeleteFunc(faults, func(f server.Fault) bool { return f.Column == 32 && f.Line == 2 })
 	want := strings.Join([]string{
-		`./config.json:2:43: upstream.models.慢: expected a string, got a number`,
+		`./config.json:2:43: upstream.models.慢: expected a string, a list or an object, got a number`,
 		`./config.json:3:3: srver: unknown field (did you mean "server"?)`,
 		`./config.json:4:22: server.port: must be from 0 to 65535`,
 		`./config.json:4:37: server.host: expected a string, got a number`,
@@ -235,7 +237,8 @@ func TestLoadForms(t *testing.T) {
 		"host": "::1", // not the end: */ "
 		"hosts": ["gateway.example", "10.0.0.7", "my_box",],
 		"max_body": "10MB", "max_inflight_bytes": 1073741824, "drain": "1m30s",
-	}, "auth": {"keys": [{"name": "t\u00e9st // no comment", "key": "${KEY}", "expires": "2999-01-01T00:00:00+02:00",},]},
+	}, "auth": {"keys": [{"name": "t\u00e9st // no comment", "key": "${KEY}", "expires": "2999-01-01T00:00:00+02:00",
+		"requests_per_minute": 60, "tokens_per_minute": 9000000000, "concurrency": 8},]},
 	} /* after */ //`)
 	if s := cfg.Server; s.Host != "::1" || len(s.Hosts) != 3 || s.MaxBody != 10e6 || s.MaxInflightBytes != 1<<30 || s.Drain != 90*time.Second {
 		t.Errorf("server is %+v", s)
@@ -243,6 +246,9 @@ func TestLoadForms(t *testing.T) {
 	k := cfg.Auth.Keys[0]
 	if k.Name != "tést // no comment" || !k.Expires.Equal(time.Date(2998, 12, 31, 22, 0, 0, 0, time.UTC)) {
 		t.Errorf("key is %+v", k)
+	}
+	if k.RequestsPerMinute != 60 || k.TokensPerMinute != 9_000_000_000 || k.Concurrency != 8 {
+		t.Errorf("limits of the key are %+v", k)
 	}
 }
 
@@ -568,10 +574,14 @@ func TestShortForms(t *testing.T) {
 		t.Errorf("the defaults of a short form: %+v", r)
 	}
 	for text, want := range map[string]string{
-		`{"upstream":{"models":{"a":7}}}`:                            `config.json:1:28: upstream.models.a: expected a string, got a number`,
-		`{"upstream":{"models":{"a":["demo/x",7]}}}`:                 `config.json:1:38: upstream.models.a.targets[1]: expected a string, got a number`,
-		`{"upstream":{"models":{"a":"nobody/x"}}}`:                   `config.json:1:28: upstream.models.a: unknown provider "nobody"; there are: demo`,
-		`{"upstream":{"models":{"a":{"targets":["demo/x","x/y"]}}}}`: `config.json:1:49: upstream.models.a.targets[1]: unknown provider "x"; there are: demo`,
+		`{"upstream":{"models":{"a":7}}}`:                              `config.json:1:28: upstream.models.a: expected a string, a list or an object, got a number`,
+		`{"upstream":{"models":{"a":null}}}`:                           `config.json:1:28: upstream.models.a: expected a string, a list or an object, got null`,
+		`{"upstream":{"models":{"a":{"targets":7}}}}`:                  `config.json:1:39: upstream.models.a.targets: expected a string, an object or a list, got a number`,
+		`{"upstream":{"models":{"a":["demo/x",7]}}}`:                   `config.json:1:38: upstream.models.a.targets[1]: expected a string or an object, got a number`,
+		`{"upstream":{"models":{"a":["demo/x",["demo/y"]]}}}`:          `config.json:1:38: upstream.models.a.targets[1]: expected a string or an object, got a list`,
+		`{"upstream":{"models":{"a":[{"to":"demo/x","weight":"2"}]}}}`: `config.json:1:53: upstream.models.a.targets[0].weight: expected a whole number, got a string`,
+		`{"upstream":{"models":{"a":"nobody/x"}}}`:                     `config.json:1:28: upstream.models.a: unknown provider "nobody"; there are: demo`,
+		`{"upstream":{"models":{"a":{"targets":["demo/x","x/y"]}}}}`:   `config.json:1:49: upstream.models.a.targets[1]: unknown provider "x"; there are: demo`,
 	} {
 		if _, err := load(text); err == nil || !strings.HasSuffix(strings.TrimSpace(err.Error()), want) {
 			t.Errorf("%s: %v", text, err)

@@ -77,6 +77,16 @@ type configSlot struct {
 	path    string            // its key in the file, in full
 	tag     reflect.StructTag // of the field that it is, or is an element of
 	missing *string           // takes the name of an unset variable; nil: that is a fault
+	longer  []jsonKind        // the forms that are accepted too where this is a short form
+}
+
+// shortOf gives the longer forms of a slot that is a short form of s: that of s
+// itself, which is kind, and those that s is a short form of.
+func shortOf(s configSlot, kind jsonKind) []jsonKind {
+	if slices.Contains(s.longer, kind) {
+		return s.longer
+	}
+	return append([]jsonKind{kind}, s.longer...)
 }
 
 // configDecoder fills a Config from the nodes of the file and gathers what is
@@ -94,6 +104,13 @@ func (d *configDecoder) fault(at int, path, format string, args ...any) {
 
 // refuse is the fault of a value of the wrong kind.
 func (d *configDecoder) refuse(n *jsonNode, s configSlot, expected string) {
+	for i, kind := range s.longer {
+		if i < len(s.longer)-1 {
+			expected += ", " + string(kind)
+		} else {
+			expected += " or " + string(kind)
+		}
+	}
 	d.fault(n.at, s.path, "expected %s, got %s", expected, n.describe())
 }
 
@@ -122,7 +139,7 @@ func (d *configDecoder) decode(n *jsonNode, s configSlot) {
 		d.string(n, s)
 	case t.Kind() == reflect.Bool:
 		d.boolean(n, s)
-	case t.Kind() == reflect.Int:
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
 		d.integer(n, s)
 	default:
 		panic("server: config.json has no form for " + t.String())
@@ -151,7 +168,8 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 	}
 	if short, ok := shortField(fields); ok && n.kind != jsonObject {
 		slot := slots[short]
-		if n.kind != jsonList {
+		slot.longer = shortOf(s, jsonObject)
+		if n.kind != jsonList || slot.value.Kind() != reflect.Slice { // the elements of a list keep their full path
 			slot.path = s.path
 		}
 		d.decode(n, slot)
@@ -200,7 +218,7 @@ func (d *configDecoder) table(n *jsonNode, s configSlot) {
 	s.value.Set(reflect.MakeMap(t))
 	for m := range d.members(n, s) {
 		element := reflect.New(t.Elem()).Elem()
-		d.decode(m.value, configSlot{element, joinKey(s.path, m.key), s.tag, s.missing})
+		d.decode(m.value, configSlot{element, joinKey(s.path, m.key), s.tag, s.missing, nil})
 		s.value.SetMapIndex(reflect.ValueOf(m.key), element)
 	}
 }
@@ -208,7 +226,7 @@ func (d *configDecoder) table(n *jsonNode, s configSlot) {
 func (d *configDecoder) list(n *jsonNode, s configSlot) {
 	if n.kind != jsonList && s.tag.Get("single") == "true" {
 		list := reflect.MakeSlice(s.value.Type(), 1, 1)
-		d.decode(n, configSlot{list.Index(0), s.path, s.tag, s.missing})
+		d.decode(n, configSlot{list.Index(0), s.path, s.tag, s.missing, shortOf(s, jsonList)})
 		s.value.Set(list)
 		return
 	}
@@ -218,7 +236,7 @@ func (d *configDecoder) list(n *jsonNode, s configSlot) {
 	}
 	list := reflect.MakeSlice(s.value.Type(), len(n.items), len(n.items))
 	for i, item := range n.items {
-		d.decode(item, configSlot{list.Index(i), fmt.Sprintf("%s[%d]", s.path, i), s.tag, s.missing})
+		d.decode(item, configSlot{list.Index(i), fmt.Sprintf("%s[%d]", s.path, i), s.tag, s.missing, nil})
 	}
 	s.value.Set(list)
 }

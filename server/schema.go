@@ -71,7 +71,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 			s.Properties[f.key] = property
 		}
 		if short, ok := shortField(fields); ok {
-			return &jsonSchema{AnyOf: []*jsonSchema{s.Properties[short], s}}
+			return s.orShort(s.Properties[short])
 		}
 		return s
 	case reflect.Map:
@@ -80,15 +80,31 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 		items := schemaOf(t.Elem(), tag)
 		list := &jsonSchema{Type: "array", Items: items}
 		if tag.Get("single") == "true" {
-			return &jsonSchema{AnyOf: []*jsonSchema{items, list}}
+			return list.orShort(items)
 		}
 		return list
 	case reflect.Bool:
 		return &jsonSchema{Type: "boolean"}
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return &jsonSchema{Type: "integer"}
 	case reflect.String:
 		return &jsonSchema{Type: "string"}
 	}
 	panic("server: config.json has no form for " + t.String())
+}
+
+// orShort accepts what s does, and of other types what short does.
+func (s *jsonSchema) orShort(short *jsonSchema) *jsonSchema {
+	forms := []*jsonSchema{short}
+	if short.Type == nil {
+		forms = short.AnyOf
+	}
+	either := &jsonSchema{}
+	for _, form := range forms {
+		if form.Type != s.Type {
+			either.AnyOf = append(either.AnyOf, form)
+		}
+	}
+	either.AnyOf = append(either.AnyOf, s)
+	return either
 }

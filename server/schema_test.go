@@ -30,8 +30,14 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 			}
 			walk(path+"."+key, property.(map[string]any))
 		}
-		if items, ok := schema["items"].(map[string]any); ok {
-			walk(path+"[]", items)
+		for _, each := range []string{"items", "additionalProperties"} {
+			if element, ok := schema[each].(map[string]any); ok {
+				walk(path+"[]", element)
+			}
+		}
+		forms, _ := schema["anyOf"].([]any)
+		for _, form := range forms {
+			walk(path, form.(map[string]any))
 		}
 	}
 	walk("", configSchema(t))
@@ -70,7 +76,14 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	f(`{"server": {"hosts": [1]}}`, false)
 	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "expires": "soon"}]}}`, false)
 	f(`{"upstream": {"providers": [{"name": "a", "type": "gemini"}]}}`, false)
+	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "requests_per_minute": 1, "tokens_per_minute": 5000000000, "concurrency": 1}]}}`, true)
+	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "tokens_per_minute": "1"}]}}`, false)
+	f(`{"upstream": {"models": {"a": "demo/x", "b": ["demo/x", {"to": "demo/y", "weight": 2}], "c": {"targets": "demo/x"}}}}`, true)
+	f(`{"upstream": {"models": {"a": {"targets": {"to": "demo/x"}}, "b": {"targets": [{"to": "demo/x"}], "strategy": "weighted"}}}}`, true)
 	f(`{"upstream": {"models": {"a": true}}}`, false)
+	f(`{"upstream": {"models": {"a": {"to": "demo/x"}}}}`, false)
+	f(`{"upstream": {"models": {"a": ["demo/x", ["demo/y"]]}}}`, false)
+	f(`{"upstream": {"models": {"a": {"targets": true}}}}`, false)
 }
 
 func configSchema(t *testing.T) (schema map[string]any) {
