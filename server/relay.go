@@ -48,8 +48,9 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			x.failKey(err)
 			return
 		}
-		rep := x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
-		done(tokens(rep.Usage))
+		var rep upstream.Report
+		defer func() { done(tokens(rep.Usage)) }() // whatever happens, the key gets its place back
+		rep = x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
 		x.report(rep)
 	}
 }

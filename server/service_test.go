@@ -300,3 +300,27 @@ func TestRestartUnderLoad(t *testing.T) {
 		t.Errorf("only %d requests were made", requests.Load())
 	}
 }
+
+func TestLimitsOfAKey(t *testing.T) {
+	g := start(t, `{"auth":{"keys":[KEYS,{"name":"few","key":"few-key-0123456789abcdef","requests_per_minute":2,"tokens_per_minute":100000}]}}`)
+	ask := func(path, body string) (*http.Response, string) {
+		return g.do("POST", path, body, "X-Api-Key", "few-key-0123456789abcdef")
+	}
+	res, _ := ask("/v1/chat/completions", chat)
+	if h := res.Header; res.StatusCode != 200 || h.Get("X-Ratelimit-Limit-Requests") != "2" || h.Get("X-Ratelimit-Remaining-Requests") != "1" || h.Get("X-Ratelimit-Limit-Tokens") != "100000" {
+		t.Errorf("first: %d %v", res.StatusCode, h)
+	}
+	if res, _ := ask("/v1/messages", message); res.StatusCode != 200 || res.Header.Get("Anthropic-Ratelimit-Requests-Remaining") != "0" {
+		t.Errorf("second: %d %v", res.StatusCode, res.Header)
+	}
+	res, body := ask("/v1/messages", message)
+	if res.StatusCode != 429 || !strings.Contains(body, `"rate_limit_error"`) || res.Header.Get("Retry-After") == "" || res.Header.Get("Anthropic-Ratelimit-Requests-Limit") != "2" {
+		t.Errorf("over the limit: %d %s %v", res.StatusCode, body, res.Header)
+	}
+	if res, body := ask("/v1/chat/completions", chat); res.StatusCode != 429 || !strings.Contains(body, "rate_limit_exceeded") {
+		t.Errorf("over the limit: %d %s", res.StatusCode, body)
+	}
+	if res, _ := g.do("POST", "/v1/messages", message, "X-Api-Key", plainKey); res.StatusCode != 200 {
+		t.Errorf("another key: %d", res.StatusCode)
+	}
+}
