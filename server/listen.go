@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ const (
 	unusedGrace     = 200 * time.Millisecond // at shutdown, for a connection that has not sent a byte
 	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
 	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is let go of
+	tidyEvery       = 10 * time.Second
 	statePollPeriod = 10 * time.Millisecond
 )
 
@@ -55,8 +57,13 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	now.serve(s)
 	s.ready.Store(true)
 	listening(now.Addr())
+	tidy := time.NewTicker(tidyEvery)
+	defer tidy.Stop()
+	var tidied int64
 	for ctx.Err() == nil {
 		select {
+		case <-tidy.C:
+			tidied = s.tidy(tidied)
 		case err := <-now.ended:
 			return fmt.Errorf("server: %w", err)
 		case <-ctx.Done():
@@ -74,6 +81,22 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	s.stop()
 	s.drain(now)
 	return nil
+}
+
+// tidy gives memory back once the requests of a busy time are over: the pools and the
+// heap that they needed would stay otherwise. before is the count of requests at the
+// last look; it gives the present one, negative when there is nothing left to do.
+func (s *Server) tidy(before int64) int64 {
+	now := s.answered.Load()
+	switch {
+	case now != before && now != -before, s.inFlight.Load() > 0: // busy
+		return now
+	case before > 0:
+		debug.FreeOSMemory() // the first collection empties the pools,
+		debug.FreeOSMemory() // the second frees what was in them
+		return -now
+	}
+	return before
 }
 
 // goOver puts cfg in force in all its parts. It gives the service that accepts from

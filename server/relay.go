@@ -18,6 +18,7 @@ import (
 // relay answers one API request from start to end.
 func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 	return func(x *exchange, r *http.Request, key *auth.Key) {
+		x.server.answered.Add(1)
 		x.server.inFlight.Add(1)
 		defer x.server.inFlight.Add(-1)
 		x.rec.Endpoint = e.String()

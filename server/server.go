@@ -39,6 +39,7 @@ type Server struct {
 	paused   atomic.Bool  // the client API answers 503
 	inFlight atomic.Int64 // API requests being answered
 	streams  atomic.Int64 // of these, the ones that stream
+	answered atomic.Int64 // API requests so far
 	metrics  *metrics
 	sessions sessions
 

@@ -16,9 +16,10 @@ var (
 	ErrMemoryFull   = errors.New("upstream: the bodies under way have reached max_inflight_bytes")
 )
 
-// Sizes of the pooled buffers. A larger body gets a buffer of its own, which is
-// dropped after use: a burst of large prompts must not stay resident.
-var bodySizes = [...]int{4 << 10, 16 << 10, 64 << 10}
+// Sizes of the pooled buffers. A larger body gets a buffer of its own. What lies in
+// the pools goes with the next collections of garbage: a burst of large prompts does
+// not stay resident.
+var bodySizes = [...]int{4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20}
 
 // Buffers holds the request bodies under way: it admits them by bytes and
 // reuses the memory of the small ones. Safe for concurrent use.
@@ -51,16 +52,13 @@ func (b *Buffers) reserve(n int64) bool {
 // get gives an empty body with room for at least size bytes, or nil when the
 // memory is full.
 func (b *Buffers) get(size int64) *Body {
+	size = max(size, int64(bodySizes[0]))
+	if !b.reserve(size) {
+		return nil
+	}
 	class := 0
 	for class < len(bodySizes) && int64(bodySizes[class]) < size {
 		class++
-	}
-	room := size
-	if class < len(bodySizes) {
-		room = int64(bodySizes[class])
-	}
-	if !b.reserve(room) {
-		return nil
 	}
 	var body *Body
 	if class < len(bodySizes) {
@@ -69,6 +67,7 @@ func (b *Buffers) get(size int64) *Body {
 	} else {
 		body = &Body{buffers: b, class: class, buf: make([]byte, 0, size)}
 	}
+	body.reserved = size
 	body.refs.Store(1)
 	return body
 }
@@ -86,8 +85,8 @@ func (b *Buffers) Read(src io.Reader, size, max int64) (*Body, error) {
 		return nil, ErrMemoryFull
 	}
 	for {
-		if len(body.buf) == cap(body.buf) && int64(len(body.buf)) != size {
-			larger := b.get(min(2*int64(cap(body.buf)), max+1))
+		if int64(len(body.buf)) == body.reserved && int64(len(body.buf)) != size {
+			larger := b.get(min(2*body.reserved, max+1))
 			if larger == nil {
 				body.Release()
 				return nil, ErrMemoryFull
@@ -96,12 +95,12 @@ func (b *Buffers) Read(src io.Reader, size, max int64) (*Body, error) {
 			body.Release()
 			body = larger
 		}
-		room := body.buf[len(body.buf):cap(body.buf)]
+		room := body.buf[len(body.buf):body.reserved]
 		if len(room) == 0 { // all of a declared size is here; what follows is the end
 			room = make([]byte, 1)
 		}
 		n, err := src.Read(room)
-		if len(body.buf)+n > cap(body.buf) {
+		if int64(len(body.buf)+n) > body.reserved {
 			err = fmt.Errorf("upstream: the body is longer than its Content-Length")
 			n = 0
 		}
@@ -123,10 +122,11 @@ func (b *Buffers) Read(src io.Reader, size, max int64) (*Body, error) {
 // after Release and after every reader of it has been closed, because
 // http.Transport may read a request's body after RoundTrip has returned.
 type Body struct {
-	buffers *Buffers
-	class   int
-	buf     []byte
-	refs    atomic.Int32
+	buffers  *Buffers
+	class    int
+	buf      []byte
+	reserved int64
+	refs     atomic.Int32
 }
 
 // Bytes gives the body. It must not be used after Release.
@@ -140,7 +140,7 @@ func (b *Body) Release() {
 	case refs < 0:
 		panic("upstream: a body was released twice")
 	}
-	b.buffers.inUse.Add(-int64(cap(b.buf)))
+	b.buffers.inUse.Add(-b.reserved)
 	if b.class < len(bodySizes) {
 		b.buffers.pools[b.class].Put(b)
 	}
