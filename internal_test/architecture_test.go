@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"cors":             nil,
 	"logs":             nil,
 	"upstream/dialect": nil,
-	"upstream/demo":    nil,
+	"upstream/demo":    {"upstream/dialect"}, // for the shapes of errors, which stand in one place
 	"internal_test":    nil,
 }
 

@@ -128,7 +128,7 @@ func parseCall(req *http.Request, body []byte) (call, func(call) (reply, error),
 		}
 	}
 	if serve == nil {
-		return call{}, nil, &fault{status: http.StatusNotFound,
+		return call{}, nil, &fault{status: http.StatusNotFound, code: "unknown_url",
 			message: fmt.Sprintf("the demo provider has no endpoint %s %s", req.Method, req.URL.Path)}
 	}
 	if !utf8.Valid(body) {
@@ -226,7 +226,7 @@ func errorResponse(req *http.Request, err error) *http.Response {
 	f := asFault(err)
 	res := newResponse(req, f.status, "application/json")
 	d := dialectOf(req.URL.Path)
-	setBody(res, encode(f.shape(d, res.Header.Get(d.requestIDHeader()))))
+	setBody(res, f.body(d, res.Header.Get(requestIDHeader(d))))
 	switch f.status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, statusOverloaded:
 		res.Header.Set("Retry-After", "1")
@@ -237,7 +237,7 @@ func errorResponse(req *http.Request, err error) *http.Response {
 func newResponse(req *http.Request, status int, contentType string) *http.Response {
 	h := make(http.Header, 4)
 	h.Set("Content-Type", contentType)
-	h.Set(dialectOf(req.URL.Path).requestIDHeader(), newID("req_"))
+	h.Set(requestIDHeader(dialectOf(req.URL.Path)), newID("req_"))
 	return &http.Response{
 		Status:     strconv.Itoa(status) + " " + http.StatusText(status),
 		StatusCode: status,

@@ -9,25 +9,21 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
-)
 
-type dialect uint8
-
-const (
-	openai dialect = iota
-	anthropic
+	"proxycast/upstream/dialect"
 )
 
 // dialectOf gives the dialect of a path, known or not.
-func dialectOf(path string) dialect {
+func dialectOf(path string) dialect.Dialect {
 	if strings.HasSuffix(path, "/messages") || strings.Contains(path, "/messages/") {
-		return anthropic
+		return dialect.Anthropic
 	}
-	return openai
+	return dialect.OpenAI
 }
 
-func (d dialect) requestIDHeader() string {
-	if d == anthropic {
+// requestIDHeader names the header that a provider's request id comes in.
+func requestIDHeader(d dialect.Dialect) string {
+	if d == dialect.Anthropic {
 		return "Request-Id"
 	}
 	return "X-Request-Id"
@@ -61,97 +57,17 @@ func asFault(err error) *fault {
 	return &fault{status: http.StatusInternalServerError, message: err.Error()}
 }
 
-// shape gives the error body of a dialect.
-// OpenAI: https://platform.openai.com/docs/guides/error-codes
-// Anthropic: https://platform.claude.com/docs/en/api/errors
-func (f *fault) shape(d dialect, requestID string) any {
-	if d == anthropic {
-		type inner struct {
-			Type    string `json:"type"`
-			Message string `json:"message"`
-		}
-		message := f.message
-		if f.param != "" {
-			message = f.param + ": " + message
-		}
-		return struct {
-			Type      string `json:"type"`
-			Error     inner  `json:"error"`
-			RequestID string `json:"request_id"`
-		}{"error", inner{anthropicErrorType(f.status), message}, requestID}
-	}
-	type inner struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    *string `json:"code"`
-	}
+// body gives the error in the form of a dialect.
+func (f *fault) body(d dialect.Dialect, requestID string) []byte {
 	message := f.message
-	if f.param != "" {
+	switch {
+	case f.param == "":
+	case d == dialect.Anthropic:
+		message = f.param + ": " + message
+	default:
 		message = "'" + f.param + "' " + message
 	}
-	kind, code := openaiErrorType(f.status)
-	if f.code != "" {
-		code = f.code
-	}
-	return struct {
-		Error inner `json:"error"`
-	}{inner{message, kind, orNull(f.param), orNull(code)}}
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func anthropicErrorType(status int) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "authentication_error"
-	case http.StatusPaymentRequired:
-		return "billing_error"
-	case http.StatusForbidden:
-		return "permission_error"
-	case http.StatusNotFound:
-		return "not_found_error"
-	case http.StatusConflict:
-		return "conflict_error"
-	case http.StatusRequestEntityTooLarge:
-		return "request_too_large"
-	case http.StatusTooManyRequests:
-		return "rate_limit_error"
-	case http.StatusGatewayTimeout:
-		return "timeout_error"
-	case statusOverloaded:
-		return "overloaded_error"
-	}
-	if status >= 500 {
-		return "api_error"
-	}
-	return "invalid_request_error"
-}
-
-func openaiErrorType(status int) (kind, code string) {
-	switch status {
-	case http.StatusUnauthorized:
-		return "invalid_request_error", "invalid_api_key"
-	case http.StatusPaymentRequired:
-		return "insufficient_quota", "insufficient_quota"
-	case http.StatusRequestEntityTooLarge:
-		return "invalid_request_error", "request_too_large"
-	case http.StatusTooManyRequests:
-		return "requests", "rate_limit_exceeded"
-	case http.StatusServiceUnavailable:
-		return "server_error", "server_is_overloaded"
-	case statusOverloaded:
-		return "server_error", "overloaded"
-	}
-	if status >= 500 {
-		return "server_error", ""
-	}
-	return "invalid_request_error", ""
+	return dialect.Failure{Status: f.status, Code: f.code, Param: f.param, Message: message, RequestID: requestID}.Body(d)
 }
 
 // decode reads a JSON object into each of views, which are structs without

@@ -15,14 +15,14 @@ func TestFaultShapes(t *testing.T) {
 		{"/embeddings", `{"model":"gpt-4o"}`,
 			`{"error":{"message":"'model' \"gpt-4o\" does not exist at the demo provider; it serves demo-1 and every other demo-*","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
 		{"/nothing", `{}`,
-			`{"error":{"message":"the demo provider has no endpoint POST /v1/nothing","type":"invalid_request_error","param":null,"code":null}}`},
+			`{"error":{"message":"the demo provider has no endpoint POST /v1/nothing","type":"invalid_request_error","param":null,"code":"unknown_url"}}`},
 		{"/messages", `{"model":"demo-1"}`,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: is required"},"request_id":"req_ID"}`},
 		{"/messages/nothing", `{}`,
 			`{"type":"error","error":{"type":"not_found_error","message":"the demo provider has no endpoint POST /v1/messages/nothing"},"request_id":"req_ID"}`},
 	} {
 		res, text := post(t, c.path, c.body)
-		if got := mask(text); got != c.want {
+		if got := mask(text); got != c.want+"\n" {
 			t.Errorf("%s: got\n%s\nwant\n%s", c.path, got, c.want)
 		}
 		if id := res.Header.Get("Request-Id"); id != "" && !strings.Contains(text, id) {
