@@ -53,18 +53,16 @@ func (by Grouping) of(model, provider, key string) (group groupKey) {
 
 // group makes the answer for a group.
 func (by Grouping) group(key groupKey, sum Sum, series []Point) Group {
-	g := Group{Name: strings.Join(by.values(key), ", "), Sum: sum, Series: series}
+	g := Group{Name: Name(strings.Join(by.values(key), ", ")), Sum: sum, Series: series}
 	if key == by.of(otherGroups, otherGroups, otherGroups) {
 		g.Name = otherGroups
 	}
-	if by.Model {
-		g.Model = &key.model
+	field := func(is bool, value string) *Name {
+		if !is {
+			return nil
+		}
+		return (*Name)(&value)
 	}
-	if by.Provider {
-		g.Provider = &key.provider
-	}
-	if by.Key {
-		g.Key = &key.key
-	}
+	g.Model, g.Provider, g.Key = field(by.Model, key.model), field(by.Provider, key.provider), field(by.Key, key.key)
 	return g
 }

@@ -34,12 +34,20 @@ type Stats struct {
 // are 200 groups at most; all other records are in one more, whose Name and fields
 // are "other".
 type Group struct {
-	Name     string  `json:"name"` // the value; of several fields, the values with ", " between
-	Model    *string `json:"model,omitempty"`
-	Provider *string `json:"provider,omitempty"`
-	Key      *string `json:"key,omitempty"`
+	Name     Name  `json:"name"` // the value; of several fields, the values with ", " between
+	Model    *Name `json:"model,omitempty"`
+	Provider *Name `json:"provider,omitempty"`
+	Key      *Name `json:"key,omitempty"`
 	Sum
 	Series []Point `json:"series,omitempty"`
+}
+
+// Name is the value of a record's field. As JSON it has the escapes of
+// Record.AppendJSON.
+type Name string
+
+func (n Name) MarshalJSON() ([]byte, error) {
+	return append(appendEscaped([]byte{'"'}, string(n), len(n), len(n)), '"'), nil
 }
 
 // Point is the sum of one step. A series has no point for a step without records.

@@ -148,10 +148,10 @@ func TestStats(t *testing.T) {
 			t.Errorf("%s: %d groups, want %d", text, len(got.Groups), want)
 		}
 		for i, g := range got.Groups {
-			if !sameSum(g.Sum, sum(groups["g"+g.Name]), 0.05) || i > 0 && got.Groups[i-1].Requests < g.Requests {
+			if !sameSum(g.Sum, sum(groups["g"+string(g.Name)]), 0.05) || i > 0 && got.Groups[i-1].Requests < g.Requests {
 				t.Errorf("%s: wrong group %+v", text, g)
 			}
-			series("g"+g.Name, g.Series)
+			series("g"+string(g.Name), g.Series)
 		}
 	}
 	none := func(r *logs.Record) string { return "" }

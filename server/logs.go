@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"proxycast/logs"
@@ -56,8 +57,11 @@ func queryLogs(x *exchange, r *http.Request) {
 // failQuery answers a query that is not understood.
 func (x *exchange) failQuery(err error) {
 	x.silent = false
-	x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_query", Message: err.Error()}, nil)
+	x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_query", Message: err.Error()}, errQuery)
 }
+
+// errQuery is what the log says: queries stay out of it.
+var errQuery = errors.New("the query is not understood")
 
 // failLog answers a query that the log could not be read for.
 func (x *exchange) failLog(err error) {
@@ -106,13 +110,22 @@ func (x *exchange) exportCSV(r *http.Request, filter logs.Filter) {
 }
 
 // plainCell keeps a spreadsheet from taking a text for a formula (OWASP, CSV
-// injection).
+// injection), and a terminal from acting on it: such characters stand as they do
+// in JSON.
 func plainCell(text string) string {
-	if text != "" {
-		switch text[0] {
-		case '=', '+', '-', '@', '\t', '\r':
-			return "'" + text
+	if strings.ContainsFunc(text, isControl) {
+		var b strings.Builder
+		for _, r := range text {
+			if isControl(r) {
+				fmt.Fprintf(&b, `\u%04x`, r)
+			} else {
+				b.WriteRune(r)
+			}
 		}
+		text = b.String()
+	}
+	if text != "" && strings.IndexByte("=+-@", text[0]) >= 0 {
+		return "'" + text
 	}
 	return text
 }
