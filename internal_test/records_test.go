@@ -17,32 +17,32 @@ type record struct {
 	Seq              uint64   `json:"seq"`
 	Time             string   `json:"time"`
 	ID               string   `json:"id"`
-	Key              string   `json:"key"`
+	Key              string   `json:"key,omitempty"`
 	Method           string   `json:"method"`
 	Path             string   `json:"path"`
-	Endpoint         string   `json:"endpoint"`
-	Model            string   `json:"model"`
-	UpstreamModel    string   `json:"upstream_model"`
-	Provider         string   `json:"provider"`
+	Endpoint         string   `json:"endpoint,omitempty"`
+	Model            string   `json:"model,omitempty"`
+	UpstreamModel    string   `json:"upstream_model,omitempty"`
+	Provider         string   `json:"provider,omitempty"`
 	Status           int      `json:"status"`
 	Stream           bool     `json:"stream"`
 	DurationMS       float64  `json:"duration_ms"`
-	TTFTMS           *float64 `json:"ttft_ms"`
-	InputTokens      *int64   `json:"input_tokens"`
-	OutputTokens     *int64   `json:"output_tokens"`
-	CacheReadTokens  *int64   `json:"cache_read_tokens"`
-	CacheWriteTokens *int64   `json:"cache_write_tokens"`
-	ReasoningTokens  *int64   `json:"reasoning_tokens"`
-	FinishReason     string   `json:"finish_reason"`
+	TTFTMS           *float64 `json:"ttft_ms,omitempty"`
+	InputTokens      *int64   `json:"input_tokens,omitempty"`
+	OutputTokens     *int64   `json:"output_tokens,omitempty"`
+	CacheReadTokens  *int64   `json:"cache_read_tokens,omitempty"`
+	CacheWriteTokens *int64   `json:"cache_write_tokens,omitempty"`
+	ReasoningTokens  *int64   `json:"reasoning_tokens,omitempty"`
+	FinishReason     string   `json:"finish_reason,omitempty"`
 	Attempts         int      `json:"attempts"`
-	ErrorType        string   `json:"error_type"`
-	Error            string   `json:"error"`
-	Dropped          []string `json:"dropped"`
+	ErrorType        string   `json:"error_type,omitempty"`
+	Error            string   `json:"error,omitempty"`
+	Dropped          []string `json:"dropped,omitempty"`
 	RequestBytes     int64    `json:"request_bytes"`
 	ResponseBytes    int64    `json:"response_bytes"`
-	Client           string   `json:"client"`
-	Remote           string   `json:"remote"`
-	UpstreamID       string   `json:"upstream_id"`
+	Client           string   `json:"client,omitempty"`
+	Remote           string   `json:"remote,omitempty"`
+	UpstreamID       string   `json:"upstream_id,omitempty"`
 }
 
 // readLog reads every record of the JSONL file at path, strictly: a torn line, an

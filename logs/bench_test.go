@@ -169,7 +169,7 @@ func BenchmarkStats(b *testing.B) {
 	for i := range 200_000 {
 		s.Add(sample(i))
 	}
-	q := logs.StatsQuery{Since: sample(0).Time.Add(-1), Until: sample(200_000).Time, Step: time.Hour, By: "model"}
+	q := logs.StatsQuery{Since: sample(0).Time.Add(-1), Until: sample(200_000).Time, Step: time.Hour, By: logs.Grouping{Model: true}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if stats, err := s.Stats(q); err != nil || stats.Requests != 200_000 {

@@ -106,6 +106,42 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// On a disk that is full to the brim a short record may still fit. That is no
+// recovery.
+func TestFullToTheBrim(t *testing.T) {
+	said := stderr(t)
+	dir := t.TempDir()
+	mount(t, "tmpfs", dir, "tmpfs", 0, "size=64k")
+	synctest.Test(t, func(t *testing.T) {
+		const page = 4096
+		s := open(t, small(dir))
+		size := func() int64 { info, _ := os.Stat(filepath.Join(dir, "requests.jsonl")); return info.Size() }
+		for size() < 2*page || size()%page < page/2 { // room for some short records, for no long one
+			add(t, s, logs.Record{})
+		}
+		ballast := filepath.Join(dir, "ballast")
+		if err := os.WriteFile(ballast, make([]byte, 64<<10), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		for range 4 {
+			if s.Add(&logs.Record{Path: strings.Repeat("\x01", 256), Model: strings.Repeat("\x01", 256)}) == nil {
+				t.Fatal("the disk is not full")
+			}
+			time.Sleep(time.Second)
+			add(t, s, logs.Record{})
+		}
+		if strings.Count(said(), "\n") != 1 {
+			t.Errorf("said of a full disk:\n%s", said())
+		}
+		os.Remove(ballast)
+		time.Sleep(10 * time.Second)
+		add(t, s, logs.Record{})
+		if !strings.HasSuffix(said(), "writing again; records that did not reach the disk: 4\n") {
+			t.Errorf("said:\n%s", said())
+		}
+	})
+}
+
 func TestReadOnlyDisk(t *testing.T) {
 	stderr(t)
 	dir := t.TempDir()

@@ -60,7 +60,7 @@ func (h histogram) percentile(part float64) float64 {
 	for _, e := range h {
 		if passed += float64(e.count); passed >= part*total {
 			us := math.Pow(growth, float64(e.bucket)+0.5)
-			return math.Round(us) / 1000
+			return math.Round(us*10) / 1e4
 		}
 	}
 	return 0

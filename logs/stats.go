@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// StatsQuery says what Store.Stats adds up. The zero Step gives no series, the
-// empty By no groups.
+// StatsQuery says what Store.Stats adds up. The zero Step gives no series.
 type StatsQuery struct {
 	Since, Until time.Time     // since <= Record.Time < until
 	Step         time.Duration // of a series; steps begin at its multiples in UTC
-	By           string        // model (as asked for), provider or key
+	By           Grouping      // by model is by Record.Model, as asked for
 }
 
 // Stats is what the records of a time add up to.
@@ -30,13 +29,25 @@ type Stats struct {
 	Groups []Group `json:"groups,omitempty"` // the one with most requests first
 }
 
-// Group is the sum of the records that have one name in the field By; empty is the
-// name of those without. There are 200 at most; all others are in one named
-// "other".
+// Group is the sum of the records that have the same values in the fields of By,
+// and only these fields are set; the value of records without one is empty. There
+// are 200 groups at most; all other records are in one more, whose Name and fields
+// are "other".
 type Group struct {
-	Name string `json:"name"`
+	Name     Name  `json:"name"` // the value; of several fields, the values with ", " between
+	Model    *Name `json:"model,omitempty"`
+	Provider *Name `json:"provider,omitempty"`
+	Key      *Name `json:"key,omitempty"`
 	Sum
 	Series []Point `json:"series,omitempty"`
+}
+
+// Name is the value of a record's field. As JSON it has the escapes of
+// Record.AppendJSON.
+type Name string
+
+func (n Name) MarshalJSON() ([]byte, error) {
+	return append(appendEscaped([]byte{'"'}, string(n), len(n), len(n)), '"'), nil
 }
 
 // Point is the sum of one step. A series has no point for a step without records.
@@ -87,7 +98,8 @@ const (
 )
 
 // ParseStats reads a query: window (15m, 24h, 7d; 1h if absent), step (likewise;
-// no series if absent) and by (model, provider or key). The error wraps ErrFilter.
+// no series if absent) and by (model, provider or key, or several with commas
+// between, in any order). The error wraps ErrFilter.
 func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 	q := StatsQuery{Until: now.UTC(), Since: now.Add(-defaultWindow).UTC()}
 	for _, name := range sortedNames(query) {
@@ -104,10 +116,11 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 				q.Since = q.Until.Add(-d)
 			}
 		case "by":
-			if value != "model" && value != "provider" && value != "key" {
-				return StatsQuery{}, badValue(name, value, "model, provider or key")
+			by, ok := parseGrouping(value)
+			if !ok {
+				return StatsQuery{}, badValue(name, value, "model, provider or key, or several, as in model,key")
 			}
-			q.By = value
+			q.By = by
 		default:
 			return StatsQuery{}, fmt.Errorf("%w: unknown parameter %.64q; valid are window, step, by", ErrFilter, name)
 		}

@@ -141,17 +141,17 @@ func TestStats(t *testing.T) {
 			}
 		}
 		series("all", got.Series)
-		if q.By == "" && got.Groups == nil {
+		if q.By == (logs.Grouping{}) && got.Groups == nil {
 			return
 		}
 		if want := max(len(groups)-1, 0); len(got.Groups) != want {
 			t.Errorf("%s: %d groups, want %d", text, len(got.Groups), want)
 		}
 		for i, g := range got.Groups {
-			if !sameSum(g.Sum, sum(groups["g"+g.Name]), 0.05) || i > 0 && got.Groups[i-1].Requests < g.Requests {
+			if !sameSum(g.Sum, sum(groups["g"+string(g.Name)]), 0.05) || i > 0 && got.Groups[i-1].Requests < g.Requests {
 				t.Errorf("%s: wrong group %+v", text, g)
 			}
-			series("g"+g.Name, g.Series)
+			series("g"+string(g.Name), g.Series)
 		}
 	}
 	none := func(r *logs.Record) string { return "" }
@@ -165,6 +165,11 @@ func TestStats(t *testing.T) {
 	f("window=9h&by=model", model)
 	f("window=9h&step=1h&by=key", func(r *logs.Record) string { return r.Key })
 	f("window=9h&by=provider", func(r *logs.Record) string { return r.Provider })
+	several := func(r *logs.Record) string { return r.Model + ", " + r.Provider + ", " + r.Key }
+	for range 2 {
+		f("window=9h&step=1h&by=key,model,provider", several)
+		f("window=9h&by=key,model", func(r *logs.Record) string { return r.Model + ", " + r.Key })
+	}
 	f("window=2s&by=provider", func(r *logs.Record) string { return r.Provider })
 	add(t, s, logs.Record{Time: noon.Add(-time.Second)})
 	recs = append(recs, logs.Record{Time: noon.Add(-time.Second)})
@@ -177,9 +182,53 @@ func TestStatsGroupsAreBounded(t *testing.T) {
 		add(t, s, logs.Record{Time: noon.Add(-time.Minute), Model: fmt.Sprint("model", i%1000)})
 	}
 	for range 3 {
-		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, By: "model"})
+		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, By: logs.Grouping{Model: true}})
 		if err != nil || got.Requests != 3000 || len(got.Groups) != 201 || got.Groups[0].Name != "other" || got.Groups[0].Requests != 2400 {
 			t.Errorf("%v, %d groups, %+v", err, len(got.Groups), got.Groups[0])
+		}
+	}
+}
+
+// Of several fields, each group names its own values.
+func TestStatsGroupFields(t *testing.T) {
+	s := open(t, small(t.TempDir()))
+	for i := range 300 {
+		add(t, s, logs.Record{Time: noon.Add(-time.Minute), Model: fmt.Sprint("m", i%3), Key: fmt.Sprint("k", i/3), Provider: "p"})
+	}
+	add(t, s, logs.Record{Time: noon.Add(-time.Minute), Status: 404})
+	groups := func(by string) string {
+		t.Helper()
+		q, err := logs.ParseStats(url.Values{"by": {by}}, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Stats(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		type group struct {
+			Name, Model, Provider, Key *string `json:",omitempty"`
+			Requests                   int64
+		}
+		var answer struct {
+			By     string
+			Groups []group
+		}
+		text, _ := json.Marshal(got)
+		if err := json.Unmarshal(text, &answer); err != nil {
+			t.Fatal(err)
+		}
+		answer.Groups = append(answer.Groups[:min(1, len(answer.Groups))], answer.Groups[len(answer.Groups)-1])
+		text, _ = json.Marshal(answer)
+		return string(text)
+	}
+	for by, want := range map[string]string{
+		"model":          `{"By":"model","Groups":[{"Name":"m0","Model":"m0","Requests":100},{"Name":"","Model":"","Requests":1}]}`,
+		"provider,model": `{"By":"model,provider","Groups":[{"Name":"m0, p","Model":"m0","Provider":"p","Requests":100},{"Name":", ","Model":"","Provider":"","Requests":1}]}`,
+		"key,model":      `{"By":"model,key","Groups":[{"Name":"other","Model":"other","Key":"other","Requests":101},{"Name":"m2, k99","Model":"m2","Key":"k99","Requests":1}]}`,
+	} {
+		if got := groups(by); got != want {
+			t.Errorf("by %s\n got %s\nwant %s", by, got, want)
 		}
 	}
 }
@@ -197,13 +246,16 @@ func TestParseStatsErrors(t *testing.T) {
 	f("window=1h,2h", "15m")
 	f("step=1ms", "15m")
 	f("by=path", "model, provider or key")
+	f("by=", "model, provider or key")
+	f("by=model,", "model, provider or key")
+	f("by=model,model", "model, provider or key")
 	f("window=7d&step=1m", "500 steps")
 }
 
 func TestStatsJSON(t *testing.T) {
 	s := open(t, small(t.TempDir()))
 	add(t, s, logs.Record{Time: noon.Add(-time.Second), Status: 499, Model: "m", InputTokens: ptr(5)})
-	got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: "model"})
+	got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: logs.Grouping{Model: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +264,7 @@ func TestStatsJSON(t *testing.T) {
 		`"tokens":{"input":5,"output":0,"cache_read":0,"cache_write":0,"reasoning":0},"duration_ms":{"p50":0.001,"p95":0.001,"p99":0.001}`
 	const series = `"series":[{"time":"2026-11-23T11:00:00Z",` + sum + `}]`
 	const want = `{"since":"2026-11-23T11:00:00Z","until":"2026-11-23T12:00:00Z","step_seconds":3600,"by":"model","percentile_error":0.05,"truncated":false,` +
-		sum + `,` + series + `,"groups":[{"name":"m",` + sum + `,` + series + `}]}`
+		sum + `,` + series + `,"groups":[{"name":"m","model":"m",` + sum + `,` + series + `}]}`
 	if err != nil || string(text) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, text, want)
 	}

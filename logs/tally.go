@@ -10,9 +10,17 @@ import (
 // tally adds records up by group and step. Tallies can be merged.
 type tally struct {
 	step       time.Duration
-	by         string
-	groups     map[string]map[int64]*sums // by name, and by the step's begin in Unix ms
-	overflowed bool                       // some are in the group of the others
+	by         Grouping
+	groups     map[groupKey]map[int64]*sums // by the step's begin in Unix ms
+	overflowed bool                         // some are in the group of the others
+}
+
+// groupKey is the values of a group's fields; those that it is not grouped by are
+// empty.
+type groupKey struct{ model, provider, key string }
+
+func (k groupKey) compare(other groupKey) int {
+	return cmp.Or(cmp.Compare(k.model, other.model), cmp.Compare(k.provider, other.provider), cmp.Compare(k.key, other.key))
 }
 
 // sums is a Sum that still grows.
@@ -23,38 +31,29 @@ type sums struct {
 	duration, ttft histogram
 }
 
-func newTally(step time.Duration, by string) *tally {
-	return &tally{step: step, by: by, groups: make(map[string]map[int64]*sums)}
+func newTally(step time.Duration, by Grouping) *tally {
+	return &tally{step: step, by: by, groups: make(map[groupKey]map[int64]*sums)}
 }
 
 func (t *tally) add(rec *Record) {
-	name := ""
-	switch t.by {
-	case "model":
-		name = rec.Model
-	case "provider":
-		name = rec.Provider
-	case "key":
-		name = rec.Key
-	}
 	var at int64
 	if t.step > 0 {
 		at = rec.Time.Truncate(t.step).UnixMilli()
 	}
-	t.sums(name, at).add(rec)
+	t.sums(t.by.of(rec.Model, rec.Provider, rec.Key), at).add(rec)
 }
 
 // sums gives the place for a group and step.
-func (t *tally) sums(name string, at int64) *sums {
-	steps := t.groups[name]
+func (t *tally) sums(group groupKey, at int64) *sums {
+	steps := t.groups[group]
 	if steps == nil && len(t.groups) >= maxGroups {
 		t.overflowed = true
-		name = otherGroups
-		steps = t.groups[name]
+		group = t.by.of(otherGroups, otherGroups, otherGroups)
+		steps = t.groups[group]
 	}
 	if steps == nil {
 		steps = make(map[int64]*sums)
-		t.groups[name] = steps
+		t.groups[group] = steps
 	}
 	s := steps[at]
 	if s == nil {
@@ -65,9 +64,9 @@ func (t *tally) sums(name string, at int64) *sums {
 }
 
 func (t *tally) merge(other *tally) {
-	for _, name := range slices.Sorted(maps.Keys(other.groups)) {
-		for at, s := range other.groups[name] {
-			t.sums(name, at).merge(s)
+	for _, group := range slices.SortedFunc(maps.Keys(other.groups), groupKey.compare) {
+		for at, s := range other.groups[group] {
+			t.sums(group, at).merge(s)
 		}
 	}
 }
@@ -131,10 +130,10 @@ func (s *sums) sum() Sum {
 
 // stats gives the answer, but for its times.
 func (t *tally) stats() Stats {
-	stats := Stats{Step: t.step.Seconds(), By: t.by, PercentileError: percentileError}
+	stats := Stats{Step: t.step.Seconds(), By: t.by.String(), PercentileError: percentileError}
 	var total sums
 	series := make(map[int64]*sums)
-	for name, steps := range t.groups {
+	for key, steps := range t.groups {
 		var group sums
 		for at, s := range steps {
 			group.merge(s)
@@ -144,8 +143,8 @@ func (t *tally) stats() Stats {
 			series[at].merge(s)
 		}
 		total.merge(&group)
-		if t.by != "" {
-			stats.Groups = append(stats.Groups, Group{name, group.sum(), t.points(steps)})
+		if t.by != (Grouping{}) {
+			stats.Groups = append(stats.Groups, t.by.group(key, group.sum(), t.points(steps)))
 		}
 	}
 	stats.Sum = total.sum()
@@ -172,8 +171,8 @@ func (t *tally) size() (bytes int) {
 	if t == nil {
 		return bytes
 	}
-	for name, steps := range t.groups {
-		bytes += len(name) + 64
+	for group, steps := range t.groups {
+		bytes += len(group.model) + len(group.provider) + len(group.key) + 96
 		for _, s := range steps {
 			bytes += 200 + 8*(len(s.duration)+len(s.ttft))
 		}

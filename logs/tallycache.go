@@ -17,7 +17,7 @@ type tallyCache struct {
 type tallyKey struct {
 	path string
 	step time.Duration
-	by   string
+	by   Grouping
 }
 
 const maxTallies = 8 << 20 // bytes, about

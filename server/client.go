@@ -132,9 +132,12 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 var errAnswer = errors.New("the gateway refused")
 
 // Logs prints the records that query chooses to w, the oldest first: as a table
-// for a person, else as JSON lines. With follow it goes on until ctx ends, over
-// restarts of the gateway.
+// for a person, else as JSON lines; a format in query is given as it comes. With
+// follow it goes on until ctx ends, over restarts of the gateway.
 func (c *Client) Logs(ctx context.Context, w io.Writer, query url.Values, follow, person bool) error {
+	if query.Has("format") {
+		return c.export(ctx, w, query)
+	}
 	show := func(line []byte) error {
 		_, err := fmt.Fprintf(w, "%s\n", line)
 		return err
@@ -173,6 +176,16 @@ func (c *Client) Logs(ctx context.Context, w io.Writer, query url.Values, follow
 			return nil
 		}
 	}
+}
+
+func (c *Client) export(ctx context.Context, w io.Writer, query url.Values) error {
+	res, err := c.Get(ctx, "/_logs", query, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(w, res.Body)
+	return err
 }
 
 func (c *Client) page(ctx context.Context, query url.Values, show func(line []byte) error) error {
@@ -274,9 +287,15 @@ func cell(text string, n int) string {
 // printable replaces what could act on a terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+		if isControl(r) {
 			return '�'
 		}
 		return r
 	}, text)
+}
+
+// isControl tells what controls a terminal, ends a line, or turns the direction of
+// what is shown.
+func isControl(r rune) bool {
+	return r < ' ' || 0x7f <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"proxycast/logs"
@@ -18,7 +19,8 @@ import (
 
 const (
 	pingEvery  = 15 * time.Second
-	maxCatchUp = 10000 // rows that a follower is given of the past, at most
+	maxCatchUp = 10000       // rows that a follower is given of the past, at most
+	lastWrite  = time.Second // that a follower may take to read on, when the gateway stops
 )
 
 // errNoFollow is the one combination that /_logs does not take.
@@ -55,8 +57,11 @@ func queryLogs(x *exchange, r *http.Request) {
 // failQuery answers a query that is not understood.
 func (x *exchange) failQuery(err error) {
 	x.silent = false
-	x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_query", Message: err.Error()}, nil)
+	x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_query", Message: err.Error()}, errQuery)
 }
+
+// errQuery is what the log says: queries stay out of it.
+var errQuery = errors.New("the query is not understood")
 
 // failLog answers a query that the log could not be read for.
 func (x *exchange) failLog(err error) {
@@ -105,13 +110,22 @@ func (x *exchange) exportCSV(r *http.Request, filter logs.Filter) {
 }
 
 // plainCell keeps a spreadsheet from taking a text for a formula (OWASP, CSV
-// injection).
+// injection), and a terminal from acting on it: such characters stand as they do
+// in JSON.
 func plainCell(text string) string {
-	if text != "" {
-		switch text[0] {
-		case '=', '+', '-', '@', '\t', '\r':
-			return "'" + text
+	if strings.ContainsFunc(text, isControl) {
+		var b strings.Builder
+		for _, r := range text {
+			if isControl(r) {
+				fmt.Fprintf(&b, `\u%04x`, r)
+			} else {
+				b.WriteRune(r)
+			}
 		}
+		text = b.String()
+	}
+	if text != "" && strings.IndexByte("=+-@", text[0]) >= 0 {
+		return "'" + text
 	}
 	return text
 }
@@ -140,20 +154,23 @@ func (x *exchange) export(r *http.Request, filter logs.Filter, send func(rec *lo
 func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(x.server.stopping, cancel)()
+	defer context.AfterFunc(x.server.stopping, func() {
+		cancel()
+		x.control.SetWriteDeadline(time.Now().Add(lastWrite))
+	})()
 
 	last := x.server.log().Last()
 	f := follower{x: x, control: http.NewResponseController(x)}
-	after := last
+	after, want, resumes := uint64(0), filter.Limit, false
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		seq, err := strconv.ParseUint(id, 10, 64)
 		if err != nil {
 			x.failQuery(fmt.Errorf("Last-Event-ID %.20q: want the id of a row", id))
 			return
 		}
-		after = min(seq, last)
+		after, want, resumes = min(seq, last), maxCatchUp, true
 	}
-	past, lost, err := x.past(ctx, filter, after, last)
+	past, more, err := x.past(ctx, filter, after, last, want)
 	if err != nil {
 		x.failLog(err)
 		return
@@ -164,7 +181,9 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	x.begin("text/event-stream")
 	tail := x.server.log().Tail(filter, last)
 	defer tail.Close()
-	f.gap(lost)
+	if resumes {
+		f.gap(more)
+	}
 	f.rows(past)
 	for f.flush() == nil {
 		rows, lost, err := tail.Next(ctx, pingEvery)
@@ -179,26 +198,19 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	}
 }
 
-// past gives what a follower sees first, oldest first: for one that resumes the
-// rows in (after, last], else the newest that its limit asks for. lost counts
-// rows that were too many.
-func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uint64) (rows []logs.Row, lost uint64, err error) {
-	want := filter.Limit
-	if after < last {
-		want = maxCatchUp
-	}
-	if want == 0 {
+// past gives the newest rows in (after, last], oldest first, want of them at most.
+// If there are more, more is up to which row they reach, counted from after.
+func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uint64, want int) (rows []logs.Row, more uint64, err error) {
+	if want == 0 || after == last {
 		return nil, 0, nil
 	}
 	filter.Limit, filter.Before = 0, last+1
 	err = x.server.log().Scan(ctx, filter, func(rec *logs.Record, line []byte) bool {
 		switch {
-		case after < last && rec.Seq <= after:
+		case rec.Seq <= after:
 			return false
 		case len(rows) == want:
-			if after < last {
-				lost = rec.Seq - after
-			}
+			more = rec.Seq - after
 			return false
 		}
 		rows = append(rows, logs.Row{Seq: rec.Seq, Line: append([]byte(nil), line...)})
@@ -207,7 +219,7 @@ func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uin
 	for i, j := 0, len(rows)-1; i < j; i, j = i+1, j-1 {
 		rows[i], rows[j] = rows[j], rows[i]
 	}
-	return rows, lost, err
+	return rows, more, err
 }
 
 // follower gathers server-sent events and sends them together.

@@ -113,16 +113,17 @@ func (m *metrics) observe(rec *logs.Record) {
 // model gives the label of the record's model: only names that were routed to a
 // provider count, so that a client cannot fill the table with invented ones.
 func (m *metrics) model(rec *logs.Record) string {
+	name := printable(strings.ToValidUTF8(rec.Model, "\uFFFD")) // now, lest two names become one series twice
 	switch {
 	case rec.Provider == "":
 		return ""
-	case m.models[rec.Model]:
-		return rec.Model
-	case len(m.models) >= maxModelNames, len(rec.Model) > maxModelLabel:
+	case m.models[name]:
+		return name
+	case len(m.models) >= maxModelNames, len(name) > maxModelLabel:
 		return "other"
 	}
-	m.models[rec.Model] = true
-	return rec.Model
+	m.models[name] = true
+	return name
 }
 
 // outcome is how the provider's side of a call ended.
@@ -250,7 +251,7 @@ func (p *exposition) sample(suffix string, value float64, labels ...string) {
 	p.text.WriteString(p.name + suffix)
 	for i := 0; i < len(labels); i += 2 {
 		p.text.WriteByte("{,"[min(i, 1)])
-		fmt.Fprintf(&p.text, `%s="%s"`, labels[i], labelEscaper.Replace(strings.ToValidUTF8(labels[i+1], "\uFFFD")))
+		fmt.Fprintf(&p.text, `%s="%s"`, labels[i], labelEscaper.Replace(labels[i+1]))
 	}
 	if len(labels) > 0 {
 		p.text.WriteByte('}')
