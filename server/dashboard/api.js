@@ -36,7 +36,9 @@ async function request(method, path, { json, text, headers = {}, signal } = {}) 
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401 && path !== '/_ui/login') watchers.login();
+  // A browser tells the client API where a call is from only on TLS and on this
+  // machine, so a 401 of that API need not be the session's end.
+  if (response.status === 401 && path.startsWith('/_') && path !== '/_ui/login') watchers.login();
   throw new ApiError(response.status, body.error?.message ?? `HTTP ${response.status}`, body);
 }
 

@@ -21,7 +21,7 @@ import { current, link, pages } from './route.js';
 //   close()                the end
 //   keys                   functions by the key that calls them
 const modules = { overview, requests, keys, providers, settings, playground };
-const themes = ['auto', 'light', 'dark'];
+const themes = { auto: '◐', light: '☼', dark: '☾' };
 
 const byId = (id) => document.getElementById(id);
 const main = byId('main');
@@ -32,7 +32,7 @@ let shown = null; // the page in view: {name, page}
 let status = null;
 let fault = '';
 let poll = null;
-let theme = themes.includes(recall('theme')) ? recall('theme') : 'auto';
+let theme = Object.hasOwn(themes, recall('theme') ?? '') ? recall('theme') : 'auto';
 
 const app = { refresh: () => poll?.now() };
 
@@ -139,8 +139,10 @@ function drawState() {
 function drawTheme() {
   if (theme === 'auto') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  setText(byId('theme'), t(`theme.${theme}`));
-  byId('theme').setAttribute('aria-label', t('theme.label', { theme: t(`theme.${theme}`) }));
+  const label = t('theme.label', { theme: t(`theme.${theme}`) });
+  setText(byId('theme'), themes[theme]);
+  byId('theme').setAttribute('aria-label', label);
+  byId('theme').title = label;
 }
 
 byId('language').addEventListener('click', () => {
@@ -154,7 +156,8 @@ byId('language').addEventListener('click', () => {
   showPage();
 });
 byId('theme').addEventListener('click', () => {
-  theme = themes[(themes.indexOf(theme) + 1) % themes.length];
+  const names = Object.keys(themes);
+  theme = names[(names.indexOf(theme) + 1) % names.length];
   remember('theme', theme);
   drawTheme();
 });

@@ -52,7 +52,7 @@ export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    const area = h('textarea', { class: 'hidden', 'aria-hidden': 'true' });
+    const area = h('textarea', { class: 'unseen', 'aria-hidden': 'true' });
     area.value = text;
     (document.querySelector('dialog[open]') ?? document.body).append(area);
     area.select();

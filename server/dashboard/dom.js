@@ -45,7 +45,7 @@ export function setText(element, text) {
 export function table({ caption, columns, rows, numeric = [] }) {
   const align = (i) => (numeric.includes(i) ? 'number' : null);
   return h('table', { class: 'plain' },
-    caption && h('caption', { class: 'hidden' }, caption),
+    caption && h('caption', { class: 'unseen' }, caption),
     h('thead', null, h('tr', null, columns.map((name, i) => h('th', { scope: 'col', class: align(i) }, name)))),
     h('tbody', null, rows.map((cells) => h('tr', null, cells.map((cell, i) =>
       (i === 0 ? h('th', { scope: 'row' }, cell) : h('td', { class: align(i) }, cell)))))));

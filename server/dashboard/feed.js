@@ -46,6 +46,7 @@ export class Feed {
     this.#changed();
     try {
       const page = await logs({ ...filter, limit: pageSize }, signal);
+      if (signal.aborted) return;
       this.#take(page);
       this.#newest = this.rows[0]?.seq ?? 0;
       this.#follow();
@@ -65,7 +66,9 @@ export class Feed {
     this.loading = true;
     this.#changed();
     try {
-      this.#take(await logs({ ...this.#filter, limit: moreSize, cursor: this.#next }, signal));
+      const page = await logs({ ...this.#filter, limit: moreSize, cursor: this.#next }, signal);
+      if (signal.aborted) return;
+      this.#take(page);
     } catch (e) {
       if (signal.aborted) return;
       this.error = e;

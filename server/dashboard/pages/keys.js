@@ -17,7 +17,8 @@ export function open(main) {
     h('label', { for: id }, t('keys.name')), name, h('button', { type: 'submit', class: 'primary' }, t('keys.create')));
   let keys = null;
   let usage = new Map(); // key → its sums of 24 hours
-  let seen = new Map(); // key → the time of its newest record
+  const seen = new Map(); // key → the time of its newest record
+  let before = new Map(); // usage, when seen was read
   let drawn = '';
 
   fill(main, h('section', { class: 'panel', 'aria-labelledby': 'keys-title' },
@@ -59,10 +60,11 @@ export function open(main) {
       draw();
       for (const g of (stats.groups ?? []).slice(0, 50)) {
         // A comma would ask for two keys.
-        if (!g.name || g.name.includes(',') || g.name.length > 200) continue;
+        if (!g.name || g.name.includes(',') || g.name.length > 200 || before.get(g.name)?.requests === g.requests) continue;
         const { data } = await api.logs({ key: g.name, since: '24h', limit: 1 });
         if (data[0]?.key === g.name) seen.set(g.name, data[0].time);
       }
+      before = usage;
       draw();
     } catch (e) {
       if (!(e instanceof api.ApiError)) throw e;

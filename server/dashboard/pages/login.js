@@ -20,7 +20,7 @@ export function open(main, done) {
       field.value = '';
       done();
     } catch (e) {
-      fill(fault, e.status === 401 ? t('login.wrong') : e.message);
+      fill(fault, e.status === 401 || e.body.error?.code === 'admin_only' ? t('login.wrong') : e.message);
       field.select();
     }
     button.disabled = false;

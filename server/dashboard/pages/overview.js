@@ -26,7 +26,7 @@ export function open(main, _params, app) {
   const charts = chartParts();
 
   fill(main,
-    h('h1', { class: 'hidden' }, t('page.overview')),
+    h('h1', { class: 'unseen' }, t('page.overview')),
     h('div', { class: 'overview' },
       state.element,
       connect.element,
@@ -41,8 +41,8 @@ export function open(main, _params, app) {
     state.poll,
     every(3000, () => quietly(async () => showErrors(errors, (await api.logs({ status: 'error', limit: errorRows })).data))),
     charts.poll,
-    every(60000, () => quietly(async () => connect.models(await api.models()))),
   ];
+  quietly(async () => connect.models(await api.models()));
   return {
     status(s, fault) {
       state.status(s, fault, app);

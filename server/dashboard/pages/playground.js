@@ -62,7 +62,7 @@ export function open(main, params) {
   const answer = answerParts();
   let abort = null;
 
-  fill(main, h('h1', { class: 'hidden' }, t('page.playground')),
+  fill(main, h('h1', { class: 'unseen' }, t('page.playground')),
     h('div', { class: 'playground' },
       h('form', { class: 'panel', onsubmit: run, onkeydown: sendKey },
         h('label', { for: model.id }, t('model')), model, names,
@@ -140,8 +140,8 @@ function answerParts() {
     setText(numbers.total, millis(until - now.start));
     setText(numbers.input, count(now.input));
     setText(numbers.output, count(now.output));
-    const seconds = (now.last - now.first) / 1000;
-    setText(numbers.speed, now.output > 1 && seconds > 0 ? t('play.perSecond', { n: count(Math.round(((now.output - 1) / seconds) * 10) / 10) }) : '–');
+    const seconds = (now.last - now.first) / 1000; // too few cannot be told from the network's own
+    setText(numbers.speed, now.output > 1 && seconds > 0.05 ? t('play.perSecond', { n: count(Math.round(((now.output - 1) / seconds) * 10) / 10) }) : '–');
   }
 
   return {

@@ -38,7 +38,7 @@ export function open(main) {
       h('h2', { id: 'aliases-title' }, t('providers.aliases')),
       rows.length === 0 ? h('p', { class: 'muted' }, t('providers.noAliases')) : h('div', { class: 'scroll', role: 'group', tabindex: '0', 'aria-label': t('providers.aliases') }, table({
         columns: [t('providers.alias'), t('providers.target')],
-        rows: rows.map(([name, to]) => [h('code', { class: 'value' }, name), h('code', { class: 'value' }, targetText(to))]),
+        rows: rows.map(([name, to]) => [h('code', { class: 'value' }, name), h('code', { class: 'value' }, to)]),
       }))));
   }
 
@@ -61,14 +61,6 @@ export function open(main) {
     close: poll.stop,
     keys: {},
   };
-}
-
-// targetText writes the targets of an alias, whichever form they have.
-function targetText(to) {
-  if (typeof to === 'string') return to;
-  const targets = Array.isArray(to) ? to : to.targets ?? [];
-  const names = targets.map((one) => (typeof one === 'string' ? one : `${one.to}${one.weight ? ` ×${one.weight}` : ''}`));
-  return names.join(', ') + (to.strategy ? ` (${to.strategy})` : '');
 }
 
 function card(name) {

@@ -13,7 +13,7 @@ import { recordDetails } from './record.js';
 
 const columns = ['time', 'status', 'model', 'provider', 'key', 'endpoint', 'tokens', 'ttft', 'duration', 'error'];
 
-export function open(main, params, app) {
+export function open(main, params) {
   let filter = pick(params);
   let selected = params.row ?? null; // the id of the row in the drawer
   let current = null; // the seq of the row that j and k move
@@ -42,7 +42,7 @@ export function open(main, params, app) {
     h('a', { class: 'button', download: `requests.${format}`, 'aria-label': t('requests.export', { format }) }, format.toUpperCase()));
   const fault = h('p', { class: 'fault', role: 'alert' });
   const summary = h('p', { class: 'muted summary' });
-  const body = h('tbody');
+  const body = h('tbody', { onpointerover: showWhole });
   const table = h('table', { class: 'log', 'aria-label': t('page.requests') },
     h('thead', null, h('tr', null, columns.map((c) => h('th', { scope: 'col', class: `c-${c}` }, t(`column.${c}`))))),
     body);
@@ -53,11 +53,11 @@ export function open(main, params, app) {
 
   fill(main,
     h('div', { class: 'requests' },
-      h('h1', { class: 'hidden' }, t('page.requests')),
+      h('h1', { class: 'unseen' }, t('page.requests')),
       h('div', { class: 'toolbar' },
         h('form', { class: 'filter', role: 'search', onsubmit: (e) => { e.preventDefault(); settle(0); } },
-          h('label', { for: box.id, class: 'hidden' }, t('filter.label')), box,
-          h('span', { id: 'filter-help', class: 'hidden' }, t('filter.help'))),
+          h('label', { for: box.id, class: 'unseen' }, t('filter.label')), box,
+          h('span', { id: 'filter-help', class: 'unseen' }, t('filter.help'))),
         h('div', { class: 'actions' }, pauseButton, exports)),
       h('div', { class: 'toolbar' }, h('div', { class: 'menus' }, menus.elements), newPill, summary),
       fault,
@@ -146,7 +146,6 @@ export function open(main, params, app) {
     else row.removeAttribute('aria-current');
   }
   function draw() {
-    if (!rows) return;
     const focused = body.contains(document.activeElement);
     rows.set(feed.rows);
     if (focused && !body.contains(document.activeElement)) scroller.focus({ preventScroll: true });
@@ -244,7 +243,7 @@ const cellText = {
   model: (r) => r.model ?? '',
   provider: (r) => r.provider ?? '',
   key: (r) => r.key ?? '',
-  endpoint: (r) => (!r.endpoint || r.endpoint === 'other' ? `${r.method} ${r.path}` : r.endpoint) + (r.stream ? ' ⇶' : ''),
+  endpoint: (r) => (!r.endpoint || r.endpoint === 'other' ? `${r.method} ${r.path}` : r.endpoint) + (r.stream ? ' »' : ''),
   tokens: (r) => (r.input_tokens === undefined && r.output_tokens === undefined ? '' : `${short(r.input_tokens)} → ${short(r.output_tokens)}`),
   ttft: (r) => (r.ttft_ms === undefined ? '' : millis(r.ttft_ms)),
   duration: (r) => millis(r.duration_ms),
@@ -263,6 +262,12 @@ function summaryText(feed, paused) {
   if (feed.clipped) parts.push(t('requests.clipped'));
   if (feed.truncated) parts.push(t('requests.truncated'));
   return parts.join(' · ');
+}
+
+// showWhole gives a cell that may be cut off its whole text as a title.
+function showWhole(event) {
+  const cell = event.target.closest('td');
+  if (cell) cell.title = cell.textContent;
 }
 
 // filterMenus are the choices beside the filter box; choose is called with a name

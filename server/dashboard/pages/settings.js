@@ -198,12 +198,12 @@ function diffTable(before, after) {
   const words = { out: t('settings.removed'), in: t('settings.added') };
   return h('div', { class: 'scroll', role: 'group', tabindex: '0', 'aria-label': t('settings.diff') },
     h('table', { class: 'diff' },
-      h('thead', { class: 'hidden' }, h('tr', null, ['before', 'after', 'change', 'line'].map((c) => h('th', { scope: 'col' }, t(`diff.${c}`))))),
+      h('thead', { class: 'unseen' }, h('tr', null, ['before', 'after', 'change', 'line'].map((c) => h('th', { scope: 'col' }, t(`diff.${c}`))))),
       h('tbody', null, hunks(diff(before, after)).map((line) => (line === null
         ? h('tr', { class: 'skip-lines' }, h('td', { colspan: 4 }, '⋯'))
         : h('tr', { class: line.kind },
           h('td', { class: 'number' }, line.old ?? ''),
           h('td', { class: 'number' }, line.new ?? ''),
-          h('td', null, sign[line.kind], words[line.kind] && h('span', { class: 'hidden' }, words[line.kind])),
+          h('td', null, sign[line.kind], words[line.kind] && h('span', { class: 'unseen' }, words[line.kind])),
           h('td', null, h('code', null, line.text))))))));
 }
