@@ -44,6 +44,7 @@ type exchange struct {
 	start   time.Time
 
 	silent   bool // leaves no record
+	onPage   bool // it comes from the dashboard, by its session
 	aborted  bool // the connection must be broken
 	status   int
 	declared int64 // the reply's Content-Length; -1: none

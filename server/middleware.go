@@ -126,7 +126,7 @@ func authenticate(next func(*exchange, *http.Request, *auth.Key)) handler {
 		key, err := x.gateway.keys.Check(r.Header)
 		if errors.Is(err, auth.ErrNoKey) {
 			if key = x.session(r); key != nil {
-				err = nil
+				x.onPage, err = true, nil
 			}
 		}
 		if err != nil {

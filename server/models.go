@@ -40,6 +40,7 @@ func listModels(x *exchange, r *http.Request, key *auth.Key) {
 		x.failWith(err)
 		return
 	}
+	x.silent = x.onPage // the dashboard's own look at the list is no traffic
 	data := make([]any, len(models))
 	for i, m := range models {
 		data[i] = modelIn(x.dialect, m)

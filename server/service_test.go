@@ -81,10 +81,19 @@ func TestSession(t *testing.T) {
 		{200, "POST", "/v1/chat/completions", []string{"Sec-Fetch-Site", "same-origin"}},
 		{401, "POST", "/v1/chat/completions", []string{"Sec-Fetch-Site", "same-site"}},
 		{401, "POST", "/v1/chat/completions", nil},
+		{200, "POST", "/v1/chat/completions", []string{"Origin", g.url}},
+		{401, "POST", "/v1/chat/completions", []string{"Origin", "http://127.0.0.1:1"}},
+		{200, "GET", "/v1/models", nil},
+		{401, "GET", "/v1/models", []string{"Origin", "http://127.0.0.1:1"}},
 		{401, "POST", "/v1/chat/completions", []string{"Sec-Fetch-Site", "same-origin", "X-Api-Key", "wrong"}},
 	} {
 		if got := ask(c.method, c.path, chat, c.header...); got != c.want {
 			t.Errorf("%s %s %v: %d, want %d", c.method, c.path, c.header, got, c.want)
+		}
+	}
+	for _, rec := range g.records() {
+		if rec.Endpoint == "models" && rec.Status == 200 {
+			t.Errorf("the dashboard's own look at the models left a record: %+v", rec)
 		}
 	}
 	if err := g.server.Reload(g.load(`{"auth":{"keys":[{"name":"new","key":"new-key-0123456789abcdef","admin":true}]}}`)); err != nil {

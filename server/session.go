@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -82,13 +83,24 @@ func (s *sessions) key(r *http.Request, keys *auth.Keys) *auth.Key {
 // same site, gets nothing by the cookie that the browser sends along.
 var sameOrigin = http.NewCrossOriginProtection()
 
-// session gives the key of the request's session. On the client API, which pages of
-// other origins may call, the browser must say that the page is ours.
+// session gives the key of the request's session. The client API may be called by
+// pages of other origins, so there the browser must say that the page is ours: by
+// Sec-Fetch-Site, or by Origin where it sends no such header (plain HTTP beyond
+// loopback). Reading alone needs neither: another page cannot see the answer.
 func (x *exchange) session(r *http.Request) *auth.Key {
 	if sameOrigin.Check(r) != nil {
 		return nil
 	}
-	if !isOperator(r.URL.Path) && r.Header.Get("Sec-Fetch-Site") != "same-origin" {
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+	switch {
+	case isOperator(r.URL.Path), site == "same-origin":
+	case site != "":
+		return nil
+	case origin != "":
+		if u, err := url.Parse(origin); err != nil || u.Host != r.Host {
+			return nil
+		}
+	case r.Method != http.MethodGet:
 		return nil
 	}
 	return x.server.sessions.key(r, x.gateway.keys)
