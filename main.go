@@ -302,12 +302,10 @@ func (c *cli) healthcheck([]string) int {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
-	res, err := server.NewClient(cfg).Get(ctx, "/readyz", nil, nil)
-	if err != nil {
+	if err := server.NewClient(cfg).Ready(ctx); err != nil {
 		fmt.Fprintf(c.stderr, "not ready: %v\n", err)
 		return exitOther
 	}
-	res.Body.Close()
 	fmt.Fprintln(c.stdout, "ready")
 	return exitClean
 }

@@ -187,7 +187,7 @@ func TestExpiry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := key.Begin("gpt-4o"); err != nil {
+		if _, err := key.Begin(); err != nil {
 			t.Error(err)
 		}
 
@@ -195,7 +195,7 @@ func TestExpiry(t *testing.T) {
 		if got, err := name(k, h); got != "" || !errors.Is(err, auth.ErrExpired) {
 			t.Errorf("key %q, error %v; want %v", got, err, auth.ErrExpired)
 		}
-		done, err := key.Begin("gpt-4o")
+		done, err := key.Begin()
 		if !errors.Is(err, auth.ErrExpired) {
 			t.Errorf("error %v; want %v", err, auth.ErrExpired)
 		}
@@ -213,12 +213,10 @@ func TestModels(t *testing.T) {
 		if got := key.Allows(model); got != want {
 			t.Errorf("%q allows %.60q: %v, want %v", patterns, model, got, want)
 		}
-		done, err := key.Begin(model)
+		err = key.Permit(model)
 		if want && err != nil || !want && !errors.Is(err, auth.ErrModel) {
-			t.Errorf("%q begins %.60q: %v", patterns, model, err)
+			t.Errorf("%q permits %.60q: %v", patterns, model, err)
 		}
-		done(1)
-		done(1)
 	}
 	f(nil, "gpt-4o", true)
 	f(nil, "", true)
@@ -256,7 +254,7 @@ func TestBeginSaysWhichModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = key.Begin("claude")
+	err = key.Permit("claude")
 	if err == nil || !strings.Contains(err.Error(), `"ci"`) || !strings.Contains(err.Error(), "gpt-*, o3") {
 		t.Errorf("error %v", err)
 	}
@@ -341,7 +339,7 @@ func BenchmarkBegin(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		done, err := key.Begin("gpt-4o-mini")
+		done, err := key.Begin()
 		if err != nil {
 			b.Fatal(err)
 		}

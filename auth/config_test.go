@@ -215,7 +215,7 @@ func TestNoErrorQuotesAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = key.Begin(canary)
+	err = key.Permit(canary)
 	record(err)
 
 	if len(texts) < 30 {

@@ -36,25 +36,32 @@ func newKey(c KeyConfig, prev *Key) *Key {
 	return key
 }
 
-// Begin admits one request for model, as the client named it. It takes one of the
-// requests per minute and a place among the concurrent ones; with an error it takes
-// nothing. The error is ErrExpired, ErrModel or a *LimitError.
+// Begin admits one request, before its body is read: what a key may not do now must
+// not cost memory. It takes one of the requests per minute and a place among the
+// concurrent ones; with an error it takes nothing. The error is ErrExpired or a
+// *LimitError.
 //
 // done, which is never nil, gives the place back and takes the tokens that the
 // request used, even below none. It is to be called when the request has ended,
 // whatever its end; only its first call counts. It is safe for concurrent use.
-func (k *Key) Begin(model string) (done func(tokens int64), err error) {
+func (k *Key) Begin() (done func(tokens int64), err error) {
 	done = func(int64) {}
 	if k.expired() {
 		return done, k.expiredError()
-	}
-	if !k.Allows(model) {
-		return done, fmt.Errorf("%w: key %q may ask for %s", ErrModel, k.Name, k.modelList())
 	}
 	if k.limits == (limits{}) {
 		return done, nil
 	}
 	return k.begin()
+}
+
+// Permit tells whether the key may ask for model, as the client names it. The error
+// is ErrModel.
+func (k *Key) Permit(model string) error {
+	if !k.Allows(model) {
+		return fmt.Errorf("%w: key %q may ask for %s", ErrModel, k.Name, k.modelList())
+	}
+	return nil
 }
 
 // Allows reports whether the key may ask for model.

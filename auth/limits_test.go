@@ -33,7 +33,7 @@ func limitedKey(t testing.TB, prev *auth.Keys, c auth.KeyConfig) (*auth.Key, *au
 // admitted begins a request that is to be admitted.
 func admitted(t *testing.T, key *auth.Key) (done func(tokens int64)) {
 	t.Helper()
-	done, err := key.Begin("gpt-4o")
+	done, err := key.Begin()
 	if err != nil {
 		t.Error(err)
 	}
@@ -44,7 +44,7 @@ func admitted(t *testing.T, key *auth.Key) (done func(tokens int64)) {
 // called, which must give nothing back.
 func refused(t *testing.T, key *auth.Key, limit string, retryAfter time.Duration) {
 	t.Helper()
-	done, err := key.Begin("gpt-4o")
+	done, err := key.Begin()
 	done(1_000_000)
 	var e *auth.LimitError
 	if !errors.Is(err, auth.ErrLimit) || !errors.As(err, &e) {
@@ -148,13 +148,8 @@ func TestConcurrency(t *testing.T) {
 func TestRefusalTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key, _ := limitedKey(t, nil, auth.KeyConfig{
-			Models: []string{"gpt-*"}, RequestsPerMinute: 60, TokensPerMinute: 60, Concurrency: 1,
+			RequestsPerMinute: 60, TokensPerMinute: 60, Concurrency: 1,
 		})
-		if done, err := key.Begin("claude"); !errors.Is(err, auth.ErrModel) {
-			t.Errorf("error %v, want %v", err, auth.ErrModel)
-		} else {
-			done(100)
-		}
 		done := admitted(t, key)
 		refused(t, key, "concurrency", time.Second)
 		wantQuota(t, key, allowance(60, 59, time.Second), allowance(60, 60, 0))
@@ -175,7 +170,7 @@ func TestLimitErrorText(t *testing.T) {
 		key, _ := limitedKey(t, nil, auth.KeyConfig{RequestsPerMinute: 1})
 		admitted(t, key)
 		time.Sleep(time.Nanosecond)
-		_, err := key.Begin("gpt-4o")
+		_, err := key.Begin()
 		const want = `auth: limit is used up: key "ci" has a requests_per_minute of 1; retry in 60 s`
 		if err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
@@ -216,7 +211,7 @@ func TestLimitsExactAtOnce(t *testing.T) {
 				ends := make(chan func(int64), clients)
 				for range clients {
 					group.Go(func() {
-						done, err := key.Begin("gpt-4o")
+						done, err := key.Begin()
 						if err == nil {
 							count.Add(1)
 						}
@@ -261,7 +256,7 @@ func TestRequestsInAnyWindow(t *testing.T) {
 			key, _ := limitedKey(t, nil, auth.KeyConfig{RequestsPerMinute: limit})
 			var times []time.Time
 			begin := func() error {
-				_, err := key.Begin("gpt-4o")
+				_, err := key.Begin()
 				if err == nil {
 					times = append(times, time.Now())
 				}
@@ -394,7 +389,7 @@ func TestLimitsOfAFormerAdminKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	admitted(t, key)
-	if _, err := key.Begin("gpt-4o"); !errors.Is(err, auth.ErrLimit) {
+	if _, err := key.Begin(); !errors.Is(err, auth.ErrLimit) {
 		t.Errorf("error %v, want %v", err, auth.ErrLimit)
 	}
 }
@@ -411,7 +406,7 @@ func TestLimitsDuringReload(t *testing.T) {
 		for range 64 {
 			group.Go(func() {
 				for range 100 {
-					done, err := current.Load().Begin("gpt-4o")
+					done, err := current.Load().Begin()
 					if err != nil {
 						continue
 					}
@@ -458,7 +453,7 @@ func BenchmarkBeginLimited(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			done, err := key.Begin("gpt-4o-mini")
+			done, err := key.Begin()
 			if err != nil {
 				b.Error(err)
 			}

@@ -145,10 +145,14 @@ func (s *Server) state() string {
 func masked(v reflect.Value, secret bool) any {
 	switch v.Kind() {
 	case reflect.String:
-		if secret && v.Len() > 0 {
+		text := v.String()
+		if secret && text != "" {
 			return "***"
 		}
-		return v.String()
+		if address, query, ok := strings.Cut(text, "?"); ok && query != "" && strings.Contains(address, "://") {
+			return address + "?***"
+		}
+		return text
 	case reflect.Slice:
 		list := make([]any, v.Len())
 		for i := range list {

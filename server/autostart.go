@@ -460,7 +460,7 @@ func (u Unit) giveFolders(out io.Writer) error {
 			err = os.Mkdir(dir, 0o700)
 		}
 		if err == nil {
-			err = os.Chown(dir, uid, gid)
+			err = os.Lchown(dir, uid, gid)
 		}
 		if err != nil {
 			return u.explain(err)

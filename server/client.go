@@ -31,6 +31,7 @@ func NewClient(cfg *Config) *Client {
 	c := &Client{base: cfg.Server.URL()}
 	// The certificate names the public host; the call goes to this machine.
 	c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody else gets the key
 	for _, k := range cfg.Auth.Keys {
 		if k.Admin && k.Key != "" {
 			c.key = k.Key
@@ -58,6 +59,15 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, header 
 		path += "?" + query.Encode()
 	}
 	return c.call(ctx, http.MethodGet, path, header)
+}
+
+// Ready tells whether the gateway takes requests. It needs no key, and sends none.
+func (c *Client) Ready(ctx context.Context) error {
+	res, err := (&Client{base: c.base, http: c.http}).Get(ctx, "/readyz", nil, nil)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
 
 // Steer has the gateway stop, start, restart or reload, and gives its state then.

@@ -51,12 +51,14 @@ type exchange struct {
 	written  int64
 	held     []byte // the withheld last byte
 	deadline time.Time
+
+	multiplexed bool // HTTP/2
 }
 
 func (s *Server) newExchange(g *gateway, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{
 		ResponseWriter: w, server: s, gateway: g, control: http.NewResponseController(w),
-		dialect: pathDialect(r), start: time.Now(), declared: -1,
+		dialect: pathDialect(r), start: time.Now(), declared: -1, multiplexed: r.ProtoMajor == 2,
 	}
 	remote, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -90,6 +92,7 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	x.renewDeadline()
 	x.ResponseWriter.WriteHeader(status)
+	x.restDeadline()
 }
 
 func (x *exchange) Write(p []byte) (int, error) {
@@ -103,6 +106,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 		body = p[:last]
 	}
 	n, err := x.ResponseWriter.Write(body)
+	x.restDeadline()
 	x.written += int64(n)
 	if err == nil && len(body) < len(p) {
 		x.written++
@@ -114,6 +118,22 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) renewDeadline() {
 	if now := time.Now(); now.Add(writeProgress - deadlineRenewal).After(x.deadline) {
 		x.deadline = now.Add(writeProgress)
+		x.control.SetWriteDeadline(x.deadline)
+	}
+}
+
+// FlushError serves http.ResponseController.
+func (x *exchange) FlushError() error {
+	x.renewDeadline()
+	defer x.restDeadline()
+	return x.control.Flush()
+}
+
+// restDeadline ends the write deadline between two writes under HTTP/2, where it
+// is a timer that resets the stream whether or not a write waits.
+func (x *exchange) restDeadline() {
+	if x.multiplexed {
+		x.deadline = time.Time{}
 		x.control.SetWriteDeadline(x.deadline)
 	}
 }
@@ -139,8 +159,9 @@ func (x *exchange) finish(r *http.Request) {
 	if x.aborted {
 		panic(http.ErrAbortHandler)
 	}
+	x.renewDeadline() // for what ends the reply
 	if len(x.held) > 0 {
-		x.ResponseWriter.Write(x.held)
+		x.ResponseWriter.Write(x.held) // its deadline stands until the reply has ended
 	}
 	if r.Body != http.NoBody && x.status >= 400 {
 		x.control.SetReadDeadline(time.Now().Add(refusedBody))

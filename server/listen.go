@@ -34,6 +34,7 @@ const (
 	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
 	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is let go of
 	tidyEvery       = 10 * time.Second
+	closedGrace     = time.Second // for requests whose connections were closed
 	statePollPeriod = 10 * time.Millisecond
 )
 
@@ -54,6 +55,7 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	}
 	var retired sync.WaitGroup
 	defer retired.Wait()
+	defer s.stop() // what is retired waits for it
 	now.serve(s)
 	s.ready.Store(true)
 	listening(now.Addr())
@@ -111,7 +113,7 @@ func (s *Server) goOver(now *service, cfg *Config) (*service, error) {
 			return now, err
 		}
 	}
-	err := s.put(cfg)
+	err := s.put(cfg, cfg.Server.Host)
 	if err == nil && old.Logs != cfg.Logs {
 		err = s.swapLog(cfg)
 	}
@@ -194,13 +196,14 @@ func (v *service) serve(s *Server) {
 		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{*v.cert}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
 	}
 	v.srv = &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.answer(s, w, r) }),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return v.requests },
-		ConnState:         v.unused.track,
-		ErrorLog:          log.New(os.Stderr, "proxycast: ", 0),
+		Handler:                      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.answer(s, w, r) }),
+		ReadHeaderTimeout:            headerTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeader,
+		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * before any check
+		BaseContext:                  func(net.Listener) context.Context { return v.requests },
+		ConnState:                    v.unused.track,
+		ErrorLog:                     log.New(os.Stderr, "proxycast: ", 0),
 	}
 	if addr, ok := v.Addr().(*net.TCPAddr); ok {
 		s.address.Store(addr)
@@ -213,6 +216,12 @@ func (v *service) answer(s *Server, w http.ResponseWriter, r *http.Request) {
 	defer v.inFlight.Add(-1)
 	if v.closing.Load() {
 		w.Header()["Connection"] = []string{"close"}
+	}
+	if !isLoopback(v.settings.Host) && !s.gateway.Load().config.Auth.Enabled {
+		// The gateway has moved to loopback and asks for no keys there.
+		w.Header()["Connection"] = []string{"close"}
+		http.Error(w, "the gateway has moved to another address", http.StatusServiceUnavailable)
+		return
 	}
 	s.ServeHTTP(w, r)
 }
@@ -251,6 +260,9 @@ func (s *Server) drain(v *service) {
 		time.Sleep(statePollPeriod)
 	}
 	v.srv.Close()
+	for end := time.Now().Add(closedGrace); v.inFlight.Load() > 0 && time.Now().Before(end); { // their records
+		time.Sleep(statePollPeriod)
+	}
 }
 
 // socket is a bound address that one service after another accepts from, so that a

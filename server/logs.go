@@ -187,7 +187,7 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	f.rows(past)
 	for f.flush() == nil {
 		rows, lost, err := tail.Next(ctx, pingEvery)
-		if err != nil {
+		if err != nil || !x.stillAdmin(r) {
 			return
 		}
 		f.gap(lost)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -91,18 +93,17 @@ func (u unmasked) back(faults Faults) Faults {
 	return moved
 }
 
-// secretTokens finds the secrets that text itself holds.
+// secretTokens finds the strings of text that are, or may be, secrets: those of
+// fields that are secret, unless they consist of references only, addresses with a
+// query, and whatever stands under a key that no Config has, which may be a
+// mistyped one.
 func secretTokens(text []byte) ([]token, error) {
 	root, err := parseJSONC(text)
 	if err != nil {
 		return nil, err
 	}
-	d := &configDecoder{getenv: func(string) (string, bool) { return "-", true }}
-	d.decode(root, configSlot{value: reflect.ValueOf(&Config{}).Elem()})
 	at := map[int]bool{}
-	for _, s := range d.secrets {
-		at[s.at] = true
-	}
+	noteSecrets(root, reflect.TypeFor[Config](), "", false, at)
 	var secrets []token
 	walkTokens(text, root, "", func(t token, n *jsonNode) {
 		if at[n.at] {
@@ -110,6 +111,53 @@ func secretTokens(text []byte) ([]token, error) {
 		}
 	})
 	return secrets, nil
+}
+
+// noteSecrets notes the offsets of the secret strings below n, which is to fill a
+// value of type t; nil: no value.
+func noteSecrets(n *jsonNode, t reflect.Type, tag reflect.StructTag, secret bool, at map[int]bool) {
+	secret = secret || tag.Get("secret") == "true" || t == nil
+	switch n.kind {
+	case jsonString:
+		if n.text != "" && secret && onlyReferences.FindString(n.text) == "" || strings.Contains(n.text, "://") && strings.Contains(n.text, "?") {
+			at[n.at] = true
+		}
+	case jsonList:
+		for _, item := range n.items {
+			noteSecrets(item, elementOf(t), tag, secret, at)
+		}
+	case jsonObject:
+		fields := map[string]configField{}
+		isStruct := t != nil && t.Kind() == reflect.Struct
+		if isStruct {
+			for _, f := range configFields(t) {
+				fields[f.key] = f
+			}
+		}
+		for _, m := range n.members {
+			f, known := fields[m.key]
+			switch {
+			case known:
+				noteSecrets(m.value, f.Type, f.Tag, secret, at)
+			case isStruct || t == nil:
+				noteSecrets(m.value, nil, "", true, at)
+			default:
+				noteSecrets(m.value, elementOf(t), tag, secret, at)
+			}
+		}
+	}
+}
+
+// onlyReferences matches a text of references, in which nothing is written out.
+var onlyReferences = regexp.MustCompile(`^(\$\{[^{}]*\}|Bearer )+$`)
+
+// elementOf gives the type of the elements of t, or t itself where it has none: a
+// short form.
+func elementOf(t reflect.Type) reflect.Type {
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) {
+		return t.Elem()
+	}
+	return t
 }
 
 // walkTokens visits the string values below n, in the order of the text.

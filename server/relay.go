@@ -26,6 +26,14 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			x.fail(errPaused, nil)
 			return
 		}
+		x.key = key
+		var rep upstream.Report
+		done, err := key.Begin()
+		if err != nil {
+			x.failKey(err)
+			return
+		}
+		defer func() { done(tokens(rep.Usage)) }() // whatever happens, the key gets its place back
 		body, ok := x.readBody(r)
 		if !ok {
 			return
@@ -42,15 +50,11 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			x.server.streams.Add(1)
 			defer x.server.streams.Add(-1)
 		}
-		x.key = key
-		done, err := key.Begin(model)
-		if err != nil {
+		if err := key.Permit(model); err != nil {
 			body.Release()
 			x.failKey(err)
 			return
 		}
-		var rep upstream.Report
-		defer func() { done(tokens(rep.Usage)) }() // whatever happens, the key gets its place back
 		rep = x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
 		x.report(rep)
 	}

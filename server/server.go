@@ -183,11 +183,18 @@ func (s *Server) noteReload(err error) {
 func (s *Server) Reload(cfg *Config) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	return s.put(cfg)
+	return s.put(cfg, s.loaded.Load().Server.Host)
 }
 
-// put compiles cfg and swaps it in. The caller holds changing.
-func (s *Server) put(cfg *Config) error {
+// errOpen refuses to switch keys off while other machines can reach the listener.
+var errOpen = errors.New("server: auth.enabled is false, but the gateway still listens beyond loopback; restart it with a loopback host first")
+
+// put compiles cfg and swaps it in, for a listener on host. The caller holds changing.
+func (s *Server) put(cfg *Config, host string) error {
+	if !cfg.Auth.Enabled && !isLoopback(host) {
+		s.noteReload(errOpen)
+		return errOpen
+	}
 	g, err := s.compile(cfg, s.gateway.Load())
 	if err == nil {
 		s.gateway.Store(g)

@@ -185,16 +185,21 @@ func replaceFile(path string, text, old []byte, mode os.FileMode) error {
 	if !writable(path) {
 		return os.ErrPermission
 	}
-	if err := os.WriteFile(path+".bak", old, 0o600); err != nil {
+	if err := writeWhole(path+".bak", old, 0o600); err != nil {
 		return err
 	}
+	return writeWhole(path, text, mode.Perm())
+}
+
+// writeWhole makes path a file of that text and mode in one step.
+func writeWhole(path string, text []byte, mode os.FileMode) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".config-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temp.Name())
 	_, err = temp.Write(text)
-	err = errors.Join(err, temp.Chmod(mode.Perm()), temp.Sync(), temp.Close())
+	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,17 @@ func (x *exchange) session(r *http.Request) *auth.Key {
 	return x.server.sessions.key(r, x.gateway.keys)
 }
 
+// stillAdmin reports whether the request would still be let in: its key or session
+// may have ended while it is being answered.
+func (x *exchange) stillAdmin(r *http.Request) bool {
+	keys := x.server.gateway.Load().keys
+	if x.onPage {
+		return x.server.sessions.key(r, keys) != nil
+	}
+	key, err := keys.Check(r.Header)
+	return err == nil && key.Admin
+}
+
 // login answers POST /_ui/login.
 func login(x *exchange, r *http.Request) {
 	x.silent = false
@@ -137,6 +148,11 @@ func login(x *exchange, r *http.Request) {
 
 // logout answers POST /_ui/logout.
 func logout(x *exchange, r *http.Request) {
+	if err := sameOrigin.Check(r); err != nil {
+		x.silent = false
+		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "cross_origin", Message: "the logout is for the dashboard's own page"}, nil)
+		return
+	}
 	x.server.sessions.end(r)
 	http.SetCookie(x, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	x.WriteHeader(http.StatusNoContent)

@@ -31,7 +31,7 @@ type reply struct {
 	rep     *Report
 	out     io.Writer         // where the provider's bytes go: strip, scrub, or the sink
 	strip   *dialect.Stripper // nil: all events pass
-	scrub   *scrubber         // nil: not a stream, or no credential that it could quote
+	scrub   *scrubber         // nil: encoded, or no credential that it could quote
 	sniffer *dialect.Sniffer  // nil: the bytes are encoded and cannot be read
 	flush   func() error      // nil: not a stream
 	taken   int64             // bytes of the provider's
@@ -52,6 +52,10 @@ func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 	if encoding := a.response.Header.Get("Content-Encoding"); encoding == "" || encoding == "identity" {
 		p.sniffer = dialect.NewSniffer(a.request.Endpoint, rep.Stream)
 	}
+	if len(a.provider.secrets) > 0 && p.sniffer != nil {
+		p.scrub = &scrubber{w: p.out, secrets: a.provider.secrets}
+		p.out = p.scrub
+	}
 	if !rep.Stream {
 		a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
 		if n := a.response.ContentLength; a.hold && 0 < n && n <= maxHeldPlain {
@@ -60,15 +64,11 @@ func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 		return p
 	}
 	p.flush = http.NewResponseController(w).Flush
-	if len(a.provider.secrets) > 0 && p.sniffer != nil {
-		p.scrub = &scrubber{w: p.out, secrets: a.provider.secrets}
-		p.out = p.scrub
-	}
 	if a.metered && p.sniffer != nil {
 		p.strip = dialect.NewStripper(p.sniffer, p.out)
 		p.out = p.strip
 	}
-	a.limits.by("first_token", a.limits.start, a.provider.config.Timeouts.FirstToken)
+	a.limits.by("first_token", a.asked, a.provider.config.Timeouts.FirstToken)
 	if every := a.proxy.keepalive; every > 0 {
 		p.last = time.Now()
 		p.keepalive = time.AfterFunc(every, p.beat)

@@ -55,7 +55,7 @@ func copyReplyHeader(dst, provider http.Header, scrub func(string) string) {
 
 func keptFromClient(name string) bool {
 	switch name {
-	case "Set-Cookie", "Alt-Svc", "Strict-Transport-Security", "Location",
+	case "Set-Cookie", "Alt-Svc", "Strict-Transport-Security", "Location", "Clear-Site-Data", "Nel", "Report-To", "Reporting-Endpoints",
 		"Openai-Organization", "Openai-Project", "Anthropic-Organization-Id":
 		return true
 	}

@@ -29,7 +29,10 @@ type condition struct {
 
 // maxConditions bounds the memory for failing targets: clients choose the model
 // names.
-const maxConditions = 4096
+const (
+	maxConditions = 4096
+	maxModelName  = 256 // bytes of a name that is noted
+)
 
 func newHealth() *health { return &health{targets: map[targetName]*condition{}} }
 
@@ -63,6 +66,9 @@ func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
 	c := h.targets[name]
 	if c == nil {
 		if len(h.targets) >= maxConditions {
+			h.forget(now)
+		}
+		if len(h.targets) >= maxConditions || len(name.model) > maxModelName {
 			return
 		}
 		c = &condition{}
@@ -72,6 +78,15 @@ func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
 	c.probing = false
 	if cooldown.After > 0 && c.failures >= cooldown.After {
 		c.until = now.Add(cooldown.For)
+	}
+}
+
+// forget makes room: targets that do not rest now are as good as unknown.
+func (h *health) forget(now time.Time) {
+	for name, c := range h.targets {
+		if !c.probing && !now.Before(c.until) {
+			delete(h.targets, name)
+		}
 	}
 }
 

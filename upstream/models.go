@@ -190,7 +190,7 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 			created = time.Unix(int64(m.Created), 0)
 		}
 		if m.ID != "" {
-			models = append(models, Model{ID: m.ID, DisplayName: m.DisplayName, OwnedBy: m.OwnedBy, Created: created.UTC()})
+			models = append(models, Model{ID: p.scrub(m.ID), DisplayName: p.scrub(m.DisplayName), OwnedBy: p.scrub(m.OwnedBy), Created: created.UTC()})
 		}
 	}
 	return models, nil

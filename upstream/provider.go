@@ -34,11 +34,11 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 	}
 	p := &provider{config: cfg, base: base, keys: newCredentials(cfg.credentials()), list: &modelList{}}
 	for _, key := range p.keys.keys {
-		p.secrets = append(p.secrets, secret{key, []byte(key)})
+		p.secrets = append(p.secrets, secretsOf(key)...)
 	}
 	for name, value := range cfg.Headers {
-		if value = strings.TrimPrefix(value, "Bearer "); value != "" && carriesCredential(name) {
-			p.secrets = append(p.secrets, secret{value, []byte(value)})
+		if carriesCredential(name) {
+			p.secrets = append(p.secrets, secretsOf(strings.TrimPrefix(value, "Bearer "))...)
 		}
 	}
 	if prev != nil && prev.config.MaxConcurrency == cfg.MaxConcurrency {

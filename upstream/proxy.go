@@ -104,7 +104,9 @@ func (p *Proxy) Providers() []ProviderState {
 	for i, provider := range p.providers {
 		s := ProviderState{Name: provider.config.Name, Type: provider.config.Type, State: "ready"}
 		if s.Type != typeDemo {
-			s.BaseURL = provider.base.String()
+			shown := *provider.base
+			shown.RawQuery = "" // it may hold a credential
+			s.BaseURL = shown.String()
 		}
 		s.Targets = p.health.of(s.Name, time.Now())
 		for _, t := range s.Targets {

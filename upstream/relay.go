@@ -60,7 +60,7 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 	for {
 		plan.passOver(p.health, time.Now())
 		a := p.newAttempt(plan, r, q, body, release)
-		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, started: rep.started}
+		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, Status: rep.Status, started: rep.started}
 		a.send()
 		verdict, wait, done := a.receive(w, &rep)
 		if !done {
@@ -129,6 +129,7 @@ type attempt struct {
 	complete bool // nothing passes before the stream is complete, if hold
 
 	entered  bool           // it has a place at the provider
+	asked    time.Time      // then
 	response *http.Response // nil: err tells why
 	err      *Error
 	problem  []byte // the body of an error status, as JSON; nil: it was none
@@ -204,6 +205,10 @@ func (a *attempt) send() {
 		return
 	}
 	a.entered = true
+	a.asked = time.Now()
+	if a.request.Stream { // the time in the queue was not the provider's
+		a.limits.by("headers", a.asked, a.provider.config.Timeouts.Headers)
+	}
 	res, err := a.provider.transport.RoundTrip(a.newRequest())
 	if err != nil && idleConnectionClosed(err) {
 		res, err = a.provider.transport.RoundTrip(a.newRequest())

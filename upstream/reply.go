@@ -311,7 +311,7 @@ func (p *reply) passFailed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.conclude()
-	if err := p.commit(); err != nil {
+	if err := errors.Join(p.commit(), p.finishWriting()); err != nil {
 		p.abort(p.clientFailure(err))
 	}
 }

@@ -12,9 +12,9 @@ func TestScrubber(t *testing.T) {
 	secrets := []secret{{"sk-abcabd", []byte("sk-abcabd")}, {"abcabx", []byte("abcabx")}}
 	for _, c := range []struct{ in, want string }{
 		{"data: hello\n\n", "data: hello\n\n"},
-		{"a sk-abcabd b sk-abcabdsk-abcabd\n", "a *** b ******\n"},
+		{"a sk-abcabd b sk-abcabdsk-abcabd\n", "a ********* b ******************\n"},
 		{"sk-abcab", "sk-abcab"},
-		{"sk-abcsk-abcabd abcabcabx\n", "sk-abc*** abc***\n"},
+		{"sk-abcsk-abcabd abcabcabx\n", "sk-abc********* abc******\n"},
 		{"s\nsk-abcab\nd", "s\nsk-abcab\nd"},
 	} {
 		for size := 1; size <= len(c.in); size++ {

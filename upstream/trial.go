@@ -51,6 +51,7 @@ func (p *Proxy) Test(ctx context.Context, name, model string) (result TestResult
 	if err != nil {
 		result.Error = provider.scrub(err.Error())
 	}
+	result.Text = provider.scrub(result.Text)
 	result.OK = err == nil
 	return result
 }
