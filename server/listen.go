@@ -106,16 +106,19 @@ func (s *Server) tidy(before int64) int64 {
 func (s *Server) goOver(now *service, cfg *Config) (*service, error) {
 	old := s.loaded.Load()
 	next := now
-	if a, b := old.Server, cfg.Server; a.Host != b.Host || a.Port != b.Port || a.TLS != b.TLS || a.MaxConnections != b.MaxConnections {
+	if a, b := old.Server, cfg.Server; a.Host != b.Host || a.Port != b.Port || a.TLS != b.TLS || b.TLS.Cert != "" /* it may be renewed */ || a.MaxConnections != b.MaxConnections {
 		var err error
 		if next, err = s.listen(cfg.Server, now); err != nil {
 			s.noteReload(err)
 			return now, err
 		}
 	}
+	before := s.gateway.Load()
 	err := s.put(cfg, cfg.Server.Host)
 	if err == nil && old.Logs != cfg.Logs {
-		err = s.swapLog(cfg)
+		if err = s.swapLog(cfg); err != nil {
+			s.gateway.Store(before)
+		}
 	}
 	if err != nil {
 		if next != now && next.lease.socket != now.lease.socket {
@@ -246,7 +249,7 @@ func (s *Server) retire(v, next *service) {
 
 // drain ends a service: gently within its drain time, then at once.
 func (s *Server) drain(v *service) {
-	ctx, cancel := context.WithTimeout(context.Background(), v.settings.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), s.gateway.Load().config.Server.Drain)
 	defer cancel()
 	defer v.end(nil)
 	// Shutdown would wait 5 s for connections that have not sent a byte.

@@ -70,6 +70,8 @@ func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 	}
 	a.limits.by("first_token", a.asked, a.provider.config.Timeouts.FirstToken)
 	if every := a.proxy.keepalive; every > 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.last = time.Now()
 		p.keepalive = time.AfterFunc(every, p.beat)
 	}
@@ -119,6 +121,9 @@ func (p *reply) copyWith(buf []byte) error {
 			if werr := p.take(buf[:n]); werr != nil {
 				return errToClient{werr}
 			}
+			if !p.committed && p.sniffer != nil && p.sniffer.Failed() {
+				return nil // there is nothing to wait for
+			}
 		}
 		if err == io.EOF {
 			return nil
@@ -135,6 +140,10 @@ func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken += int64(len(b))
+	if p.flush == nil || !p.rep.FirstContent.IsZero() {
+		p.limits.by("idle", time.Now(), 0) // a slow client is not an idle provider
+		defer func() { p.limits.by("idle", time.Now(), p.provider.config.Timeouts.Idle) }()
+	}
 	if p.sniffer != nil && p.strip == nil {
 		p.sniffer.Write(b)
 	}
@@ -145,7 +154,7 @@ func (p *reply) take(b []byte) error {
 	if p.flush != nil && p.rep.FirstContent.IsZero() && (p.sniffer == nil || p.sniffer.Content()) {
 		p.rep.FirstContent = now
 	}
-	if p.flush == nil || !p.rep.FirstContent.IsZero() {
+	if p.flush != nil && p.rep.FirstContent == now {
 		p.limits.by("idle", now, p.provider.config.Timeouts.Idle)
 	}
 	if !p.committed {

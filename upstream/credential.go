@@ -15,6 +15,7 @@ import (
 const (
 	refusedRest = 10 * time.Minute
 	limitedRest = 30 * time.Second
+	longestRest = time.Hour // whatever a provider asks for
 )
 
 // credentials are the keys of one provider, used in turn. One that was refused or
@@ -35,7 +36,7 @@ func (c *credentials) pick(now time.Time) int {
 	if len(c.keys) == 0 {
 		return -1
 	}
-	first := int(c.turn.Add(1)-1) % len(c.keys)
+	first := int((c.turn.Add(1) - 1) % uint32(len(c.keys)))
 	if len(c.keys) == 1 {
 		return first
 	}
@@ -67,7 +68,7 @@ func (c *credentials) answered(i, status int, after time.Duration, now time.Time
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rest[i] = now.Add(after)
+	c.rest[i] = now.Add(min(after, longestRest))
 	for _, until := range c.rest {
 		if !now.Before(until) {
 			return true

@@ -79,7 +79,7 @@ func backoff(n int) time.Duration {
 // second), and on a 429 the reset of a rate limit that has nothing remaining.
 func retryAfter(status int, h http.Header, now time.Time) time.Duration {
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
-		return time.Duration(ms * float64(time.Millisecond))
+		return time.Duration(min(ms, 1e9) * float64(time.Millisecond))
 	}
 	if text := h.Get("Retry-After"); text != "" {
 		if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 0 {

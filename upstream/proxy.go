@@ -128,7 +128,11 @@ func (p *Proxy) plan(q *dialect.Request, pin string) (*plan, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.Endpoint != dialect.CountTokens {
+	if q.Endpoint == dialect.CountTokens {
+		if slices.ContainsFunc(targets, target.counts) {
+			targets = slices.DeleteFunc(targets, func(t target) bool { return !t.counts() })
+		}
+	} else {
 		err = targets[0].refuses(q.Endpoint)
 		targets = slices.DeleteFunc(targets, func(t target) bool { return t.refuses(q.Endpoint) != nil })
 	}
@@ -305,6 +309,10 @@ func clip(text string, n int) string {
 	}
 	return strings.ToValidUTF8(text[:n], "") + "…"
 }
+
+// counts reports whether the provider can count tokens; for the others there is an
+// estimate.
+func (t target) counts() bool { return t.provider.config.Type == typeAnthropic }
 
 // refuses tells why a request of endpoint e cannot go to t: the provider speaks
 // another dialect.

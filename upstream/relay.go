@@ -54,12 +54,13 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 		rep.Err = err
 		return rep
 	}
-	if q.Endpoint == dialect.CountTokens && plan.target().provider.config.Type != typeAnthropic {
+	if q.Endpoint == dialect.CountTokens && !plan.target().counts() {
 		return estimateTokens(w, plan.target(), body)
 	}
 	for {
 		plan.passOver(p.health, time.Now())
 		a := p.newAttempt(plan, r, q, body, release)
+		defer a.end(&rep) // what was taken is given back, whatever happens
 		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, Status: rep.Status, started: rep.started}
 		a.send()
 		verdict, wait, done := a.receive(w, &rep)

@@ -35,6 +35,7 @@ func (a *attempt) receive(w http.ResponseWriter, rep *Report) (v verdict, wait t
 	rep.UpstreamID = a.provider.scrub(rep.UpstreamID)
 	wait = retryAfter(status, header, now)
 	another := a.provider.keys.answered(a.key, status, wait, now)
+	a.own = another // that key was refused, not the target
 	switch {
 	case status == http.StatusUnauthorized:
 		a.err = &Error{
@@ -122,6 +123,9 @@ func (a *attempt) giveUp(w http.ResponseWriter, rep *Report) {
 func (a *attempt) readProblem() {
 	a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
 	status := a.response.StatusCode
+	if status == statusClientGone { // which means something else here
+		status = http.StatusBadGateway
+	}
 	a.err = &Error{
 		Status: status, Code: "provider_error",
 		Message: fmt.Sprintf("provider %q answered with status %d", a.provider.config.Name, status),
@@ -169,6 +173,13 @@ func isJSONObject(body []byte) bool {
 // pass sends a reply of a success status to the client.
 func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
 	p := newReply(a, w, rep)
+	if rep.started && !rep.Stream { // the client already reads a stream
+		a.err = &Error{
+			Status: http.StatusBadGateway, Code: codeInvalid,
+			Message: fmt.Sprintf("provider %q answered with something that is not a stream", a.provider.config.Name),
+		}
+		return again, 0, false
+	}
 	a.reply = p
 	defer p.stopKeepalive()
 	err := p.copy()
@@ -207,7 +218,7 @@ func (p *reply) end(err error) {
 	switch {
 	case err != nil:
 		p.abort(p.broken(err))
-	case p.unfinished():
+	case p.unfinished(), p.cutUnseen():
 		p.abort(p.cut(nil))
 	case p.sniffer != nil && p.sniffer.Failed():
 		p.rep.Err = p.reported()
@@ -233,7 +244,7 @@ func (p *reply) failedHeld(err error) *Error {
 		return nil
 	case p.sniffer.Failed():
 		return p.reported()
-	case p.flush == nil && p.request.Endpoint != dialect.AudioSpeech && !p.sniffer.Finished():
+	case p.flush == nil && p.taken > 0 && p.request.Endpoint != dialect.AudioSpeech && !p.sniffer.Finished():
 		return &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
 			Message: fmt.Sprintf("provider %q answered with something that is not JSON", p.provider.config.Name),
@@ -248,6 +259,14 @@ func (p *reply) unfinished() bool {
 		return false
 	}
 	return p.sniffer.Known() || p.taken == 0
+}
+
+// cutUnseen reports whether a plain reply that only the end of its connection ends
+// was JSON and is not whole.
+func (p *reply) cutUnseen() bool {
+	res := p.response
+	return p.flush == nil && p.sniffer != nil && res.ProtoMajor == 1 && res.ContentLength < 0 && len(res.TransferEncoding) == 0 &&
+		p.request.Endpoint != dialect.AudioSpeech && p.sniffer.Content() && !p.sniffer.Finished()
 }
 
 // broken tells why the provider's side of the copy failed with err.
