@@ -71,7 +71,7 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 		case <-ctx.Done():
 		case request := <-s.restarts:
 			next, err := s.goOver(now, request.config)
-			if err == nil && next != now {
+			if next != now {
 				old := now
 				now = next
 				retired.Go(func() { s.retire(old, next) })
@@ -103,28 +103,36 @@ func (s *Server) tidy(before int64) int64 {
 
 // goOver puts cfg in force in all its parts. It gives the service that accepts from
 // now on, which is the present one unless the listener changes.
-func (s *Server) goOver(now *service, cfg *Config) (*service, error) {
-	old := s.loaded.Load()
-	next := now
-	if a, b := old.Server, cfg.Server; a.Host != b.Host || a.Port != b.Port || a.TLS != b.TLS || b.TLS.Cert != "" /* it may be renewed */ || a.MaxConnections != b.MaxConnections {
-		var err error
-		if next, err = s.listen(cfg.Server, now); err != nil {
+func (s *Server) goOver(now *service, cfg *Config) (next *service, err error) {
+	defer func() {
+		if err != nil {
 			s.noteReload(err)
+		}
+	}()
+	old, before := s.loaded.Load(), s.gateway.Load()
+	a, b := old.Server, cfg.Server
+	next, late := now, false
+	if a.Host != b.Host || a.Port != b.Port || a.TLS != b.TLS || b.TLS.Cert != "" /* it may be renewed */ || a.MaxConnections != b.MaxConnections {
+		next, err = s.listen(b, now)
+		late = errors.Is(err, ErrBind) && a.Port == b.Port // it may be we who have the address: 127.0.0.1 is part of 0.0.0.0
+		if err != nil && !late {
 			return now, err
 		}
 	}
-	before := s.gateway.Load()
-	err := s.put(cfg, cfg.Server.Host)
-	if err == nil && old.Logs != cfg.Logs {
-		if err = s.swapLog(cfg); err != nil {
+	if err = s.put(cfg, b.Host); err == nil && old.Logs != cfg.Logs {
+		err = s.swapLog(cfg)
+	}
+	if err == nil && late {
+		if next, err = s.exchangeAddress(now, b); err != nil {
 			s.gateway.Store(before)
+			return next, err
 		}
 	}
 	if err != nil {
-		if next != now && next.lease.socket != now.lease.socket {
+		s.gateway.Store(before)
+		if next != nil && next != now && next.lease.socket != now.lease.socket {
 			next.lease.Close()
 		}
-		s.noteReload(err)
 		return now, err
 	}
 	s.loaded.Store(cfg)
@@ -132,6 +140,22 @@ func (s *Server) goOver(now *service, cfg *Config) (*service, error) {
 		next.serve(s)
 	}
 	return next, nil
+}
+
+// exchangeAddress lets go of the present address before it binds the new one. If
+// that cannot be had, it gives a service on the old one.
+func (s *Server) exchangeAddress(now *service, settings Settings) (*service, error) {
+	now.lease.Close()
+	next, err := s.listen(settings, nil)
+	if err == nil {
+		return next, nil
+	}
+	back, again := s.listen(now.settings, nil)
+	if again != nil {
+		return now, errors.Join(err, again)
+	}
+	back.serve(s)
+	return back, err
 }
 
 // service is one listener and the HTTP server behind it.

@@ -81,12 +81,22 @@ func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
 	}
 }
 
-// forget makes room: targets that do not rest now are as good as unknown.
+// forget makes room: targets that do not rest now are as good as unknown. If all
+// rest, the one whose rest ends first goes.
 func (h *health) forget(now time.Time) {
+	var soonest targetName
+	var ends time.Time
 	for name, c := range h.targets {
-		if !c.probing && !now.Before(c.until) {
+		switch {
+		case c.probing:
+		case !now.Before(c.until):
 			delete(h.targets, name)
+		case ends.IsZero() || c.until.Before(ends):
+			soonest, ends = name, c.until
 		}
+	}
+	if len(h.targets) >= maxConditions {
+		delete(h.targets, soonest)
 	}
 }
 
