@@ -57,6 +57,7 @@ func uncoloured(text string) string {
 
 // A program gets JSON lines, the oldest first, and every filter of /_logs.
 func TestLogsCommand(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // of a second, for each of many commands
 	g := start(t, relayTo(newProvider(t, kindly), "openai"))
 	for range 5 {
 		g.crowdOnce(t)
