@@ -383,7 +383,7 @@ func (l *longLog) testExports(t *testing.T) {
 	}
 }
 
-// peakMemory is the most memory that the process had resident since the last call.
+// peakMemory is the most memory that the process has had resident, in bytes.
 func (p *process) peakMemory(t testing.TB) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
