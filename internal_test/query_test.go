@@ -46,11 +46,11 @@ type longLog struct {
 
 func newLongLog(t *testing.T) *longLog {
 	rows := 5_000
-	switch {
-	case full() && raceEnabled: // which is ten times as slow
-		rows = 10_000
-	case full():
+	if full() {
 		rows = 100_000
+	}
+	if raceEnabled { // which makes all of it ten times as slow
+		rows /= 10
 	}
 	l := &longLog{begin: time.Now()}
 	l.gateway = history{rows: rows, files: 5, until: l.begin}.startOn(t, t.TempDir(), 60)
@@ -276,9 +276,12 @@ func (l *longLog) testFilters(t *testing.T) {
 		}
 	}
 
-	combinations := 60
-	if full() && !raceEnabled {
+	combinations := 30
+	if full() {
 		combinations = 200
+	}
+	if raceEnabled {
+		combinations /= 3
 	}
 	r := rand.New(rand.NewPCG(20, 26))
 	found := 0
