@@ -42,6 +42,7 @@ func escapes(text string) string {
 
 // Whatever a client calls a model, every format gives it back as a name.
 func TestOddNames(t *testing.T) {
+	noSleep(t)
 	p := newProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	f := g.follow(t, "", 0)

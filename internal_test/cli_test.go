@@ -50,6 +50,9 @@ func (g *gateway) terminal(t testing.TB, args ...string) string {
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
+// noSleep keeps the race detector from holding up each command's exit for a second.
+func noSleep(t testing.TB) { t.Setenv("GORACE", "atexit_sleep_ms=0") }
+
 // uncoloured takes the colours out that a table has on purpose.
 func uncoloured(text string) string {
 	return regexp.MustCompile("\x1b\\[(31|32|33|0)m").ReplaceAllString(text, "")
@@ -57,6 +60,7 @@ func uncoloured(text string) string {
 
 // A program gets JSON lines, the oldest first, and every filter of /_logs.
 func TestLogsCommand(t *testing.T) {
+	noSleep(t)
 	g := start(t, relayTo(newProvider(t, kindly), "openai"))
 	for range 5 {
 		g.crowdOnce(t)
@@ -110,6 +114,7 @@ func TestLogsCommand(t *testing.T) {
 
 // A person gets a table.
 func TestLogsOnTerminal(t *testing.T) {
+	noSleep(t)
 	g := start(t, relayTo(newProvider(t, kindly), "openai"))
 	g.crowdOnce(t)
 	lines := strings.Split(strings.TrimSpace(uncoloured(g.terminal(t, "logs"))), "\n")

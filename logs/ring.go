@@ -16,7 +16,7 @@ type row struct {
 
 // wakeDelay is how long news for followers may gather: however many rows come,
 // the followers are woken once in that time.
-const wakeDelay = 5 * time.Millisecond
+const wakeDelay = 50 * time.Millisecond
 
 // ring holds the newest rows and wakes those who wait for more. Its lock is held
 // for moments only, never while a file is touched.
