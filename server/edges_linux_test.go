@@ -36,7 +36,7 @@ type running struct {
 	ended chan error
 }
 
-func revPort(t *testing.T) int {
+func freePort(t *testing.T) int {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func (g *running) write(text string) {
 	}
 }
 
-func revRun(t *testing.T, text string) *running {
+func runGateway(t *testing.T, text string) *running {
 	g := &running{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
 	g.write(text)
 	cfg, err := server.Load(filepath.Join(g.dir, "config.json"), os.LookupEnv)
@@ -78,8 +78,8 @@ func (g *running) end() {
 
 // To open a gateway to the network is to change the host and keep the port.
 func TestRestartToAnotherHostOnTheSamePort(t *testing.T) {
-	port := revPort(t)
-	g := revRun(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
+	port := freePort(t)
+	g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
 	defer g.end()
 	g.write(fmt.Sprintf(`{"server":{"host":"0.0.0.0","port":%d},KEYS}`, port))
 	if err := g.s.Restart(); err != nil {
@@ -89,8 +89,8 @@ func TestRestartToAnotherHostOnTheSamePort(t *testing.T) {
 
 // On an error all stays as it was.
 func TestFailedRestartChangesNothing(t *testing.T) {
-	port := revPort(t)
-	g := revRun(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
+	port := freePort(t)
+	g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
 	defer g.end()
 	other, err := logs.Open(logs.Config{File: filepath.Join(g.dir, "taken.jsonl"), MaxFile: 1 << 20, MaxTotal: 1 << 21, Ring: 10})
 	if err != nil {
@@ -115,8 +115,8 @@ func TestFailedRestartChangesNothing(t *testing.T) {
 
 // The drain of the config in force counts.
 func TestDrainIsReloaded(t *testing.T) {
-	g := revRun(t, fmt.Sprintf(`{"server":{"port":%d,"drain":"6s"},KEYS}`, revPort(t)))
-	g.write(strings.Replace(fmt.Sprintf(`{"server":{"port":%d,"drain":"100ms"},KEYS}`, revPort(t)), "", "", 0))
+	g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d,"drain":"6s"},KEYS}`, freePort(t)))
+	g.write(strings.Replace(fmt.Sprintf(`{"server":{"port":%d,"drain":"100ms"},KEYS}`, freePort(t)), "", "", 0))
 	text, _ := os.ReadFile(filepath.Join(g.dir, "config.json"))
 	port := g.addr[strings.LastIndex(g.addr, ":")+1:]
 	at := strings.Index(string(text), `"port":`) + 7
@@ -145,8 +145,8 @@ func TestDrainIsReloaded(t *testing.T) {
 // A listener that fails ends Run, restarts before it or not.
 func TestRunEndsWithItsListener(t *testing.T) {
 	for _, restart := range []bool{false, true} {
-		port := revPort(t)
-		g := revRun(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
+		port := freePort(t)
+		g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
 		if restart {
 			g.write(fmt.Sprintf(`{"server":{"port":%d,"max_connections":9},KEYS}`, port))
 			if err := g.s.Restart(); err != nil {
@@ -186,7 +186,7 @@ func TestStalledClientAtShutdownIsRecorded(t *testing.T) {
 				}
 			}
 		}))
-		g := revRun(t, fmt.Sprintf(`{"server":{"port":%d,"drain":"100ms"},KEYS,"upstream":{"providers":[{"name":"p","type":"openai","base_url":%q,"models":["m"],"proxy":"none"}]}}`, revPort(t), provider.URL))
+		g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d,"drain":"100ms"},KEYS,"upstream":{"providers":[{"name":"p","type":"openai","base_url":%q,"models":["m"],"proxy":"none"}]}}`, freePort(t), provider.URL))
 		const clients = 30
 		for range clients {
 			c, err := net.Dial("tcp", g.addr)
@@ -232,7 +232,7 @@ func revCert(t *testing.T, dir string) {
 func TestRestartTakesARenewedCertificate(t *testing.T) {
 	certs := t.TempDir()
 	revCert(t, certs)
-	g := revRun(t, fmt.Sprintf(`{"server":{"port":%d,"tls":{"cert":%q,"key":%q}},KEYS}`, revPort(t), certs+"/c.pem", certs+"/k.pem"))
+	g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d,"tls":{"cert":%q,"key":%q}},KEYS}`, freePort(t), certs+"/c.pem", certs+"/k.pem"))
 	defer g.end()
 	serial := func() *big.Int {
 		c, err := tls.Dial("tcp", g.addr, &tls.Config{InsecureSkipVerify: true})
@@ -268,8 +268,8 @@ func TestHTTP2SilentStream(t *testing.T) {
 	defer provider.Close()
 	certs := t.TempDir()
 	revCert(t, certs)
-	g := revRun(t, fmt.Sprintf(`{"server":{"port":%d,"tls":{"cert":%q,"key":%q}},KEYS,"upstream":{"providers":[{"name":"p","type":"openai","base_url":%q,"models":["m"],"proxy":"none"}]}}`,
-		revPort(t), certs+"/c.pem", certs+"/k.pem", provider.URL))
+	g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d,"tls":{"cert":%q,"key":%q}},KEYS,"upstream":{"providers":[{"name":"p","type":"openai","base_url":%q,"models":["m"],"proxy":"none"}]}}`,
+		freePort(t), certs+"/c.pem", certs+"/k.pem", provider.URL))
 	defer g.end()
 	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	req, _ := http.NewRequest("POST", "https://"+g.addr+"/v1/chat/completions", strings.NewReader(`{"model":"m","stream":true}`))
