@@ -26,6 +26,9 @@ var arrows = map[string][]string{
 	"upstream/dialect": nil,
 	"upstream/demo":    {"upstream/dialect"}, // for the shapes of errors, which stand in one place
 	"internal_test":    nil,
+
+	"internal_test/browser":  nil,
+	"internal_test/failover": nil,
 }
 
 func goTool(t *testing.T, args ...string) []byte {

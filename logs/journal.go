@@ -200,10 +200,6 @@ func (j *journal) attach() error {
 	if err != nil {
 		return err
 	}
-	if !isLog(file) {
-		file.Close()
-		return fmt.Errorf("%s holds something else than a request log; it is left alone", j.path)
-	}
 	size, err := mend(file)
 	if err != nil {
 		file.Close()
@@ -240,21 +236,27 @@ func (j *journal) acquire() error {
 	return nil
 }
 
-// isLog tells whether file is empty or begins as a log does, with a record somewhere
-// in its head. Any other file was named by mistake, and must not be cut or added to.
-func isLog(file *os.File) bool {
+// holdsOther reports whether there is a file at path that begins as no log does,
+// without a record in its head: it was named by mistake, and must not be cut or added
+// to.
+func holdsOther(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
 	head := make([]byte, blockSize)
 	n, _ := file.ReadAt(head, 0)
 	head = head[:n]
 	if n == 0 || bytes.HasPrefix(head, []byte(`{"seq":`)) {
-		return true
+		return false
 	}
 	for line := range bytes.Lines(head) {
 		if _, ok := lineSeq(line); ok {
-			return true
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // mend makes file end with a whole line, and gives its size. It cuts a torn last

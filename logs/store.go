@@ -26,6 +26,7 @@ var (
 	ErrLocked     = errors.New("logs: the request log is in use by another process")
 	ErrNotWritten = errors.New("logs: not written") // the record is in memory only
 	ErrClosed     = errors.New("logs: the store is closed")
+	ErrNotLog     = errors.New("logs: the file holds something else than a request log; it is left alone")
 )
 
 // Store is the request log. It is safe for concurrent use.
@@ -68,8 +69,8 @@ const (
 // (0600) as needed. A torn last line is cut off, the newest records are read into
 // memory, and the seq goes on from the greatest that is found.
 //
-// The error is for a config that makes no sense and for a log that another
-// process has open (ErrLocked). Any other fault of the file or folder gives a
+// The error is for a config that makes no sense, for a file that is no log
+// (ErrNotLog), and for a log that another process has open (ErrLocked). Any other fault of the file or folder gives a
 // Store that works in memory, says so on stderr, and tries again every second
 // that a record is added.
 func Open(cfg Config) (*Store, error) {
@@ -81,6 +82,9 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(faults...)
 	}
 
+	if holdsOther(cfg.File) {
+		return nil, fmt.Errorf("%w: %s", ErrNotLog, cfg.File)
+	}
 	s := &Store{
 		ring:    newRing(cfg.Ring),
 		journal: newJournal(cfg),
