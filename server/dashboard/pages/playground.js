@@ -59,7 +59,7 @@ export function open(main, params) {
     t(`play.${name}`)));
   const send = h('button', { type: 'submit', class: 'primary' }, t('play.send'));
   const stop = h('button', { type: 'button', disabled: true, onclick: () => abort?.abort() }, t('play.stop'));
-  const answer = answerParts();
+  const answer = new Answer();
   let abort = null;
 
   fill(main, h('h1', { class: 'unseen' }, t('page.playground')),
@@ -115,27 +115,94 @@ export function open(main, params) {
   };
 }
 
-// answerParts show an answer: text, raw events and numbers. What arrives between two
+// Answer shows an answer: text, raw events and numbers. What arrives between two
 // frames is drawn at once.
-function answerParts() {
-  const text = h('pre', { class: 'answer', tabindex: '0', role: 'group', 'aria-label': t('play.text') });
-  const thought = h('pre', { class: 'answer thought', tabindex: '0', role: 'group', 'aria-label': t('play.thought') });
-  const thoughts = h('details', { hidden: true }, h('summary', null, t('play.thought')), thought);
-  const raw = h('ol', { class: 'raw', tabindex: '0', 'aria-label': t('play.raw') });
-  const fault = h('p', { class: 'fault', role: 'alert' });
-  const state = h('p', { class: 'muted', role: 'status' });
-  const numbers = Object.fromEntries(['ttft', 'speed', 'input', 'output', 'total'].map((name) => [name, h('dd', null, '–')]));
-  const record = h('p');
-  let now = null; // the answer that is under way, or the last
-  let frame = 0;
+class Answer {
+  element;
 
-  function draw() {
-    cancelAnimationFrame(frame);
-    frame = 0;
-    text.append(now.text.splice(0).join(''));
-    thought.append(now.thought.splice(0).join(''));
-    raw.append(...now.raw.splice(0));
+  #text = h('pre', { class: 'answer', tabindex: '0', role: 'group', 'aria-label': t('play.text') });
+  #thought = h('pre', { class: 'answer thought', tabindex: '0', role: 'group', 'aria-label': t('play.thought') });
+  #thoughts = h('details', { hidden: true }, h('summary', null, t('play.thought')), this.#thought);
+  #raw = h('ol', { class: 'raw', tabindex: '0', 'aria-label': t('play.raw') });
+  #fault = h('p', { class: 'fault', role: 'alert' });
+  #state = h('p', { class: 'muted', role: 'status' });
+  #numbers = Object.fromEntries(['ttft', 'speed', 'input', 'output', 'total'].map((name) => [name, h('dd', null, '–')]));
+  #record = h('p');
+  #now = null; // the answer that is under way, or the last
+  #frame = 0;
+
+  constructor() {
+    this.element = h('section', { class: 'panel', 'aria-labelledby': 'answer-title' },
+      h('div', { class: 'panel-head' }, h('h2', { id: 'answer-title' }, t('play.answer')), copyButton(() => this.#text.textContent)),
+      h('dl', { class: 'numbers' }, Object.entries(this.#numbers).map(([name, value]) => h('div', null, h('dt', null, t(`play.${name}`)), value))),
+      this.#state, this.#fault, this.#thoughts, this.#text, this.#record,
+      h('details', null, h('summary', null, t('play.raw')), this.#raw));
+  }
+
+  begin() {
+    this.#now = { start: performance.now(), first: null, last: null, ended: null, count: 0, text: [], thought: [], raw: [], finish: null };
+    for (const part of [this.#text, this.#thought, this.#raw, this.#fault, this.#record]) fill(part);
+    this.#thoughts.hidden = true;
+    setText(this.#state, t('play.waiting'));
+    this.#draw();
+  }
+
+  head(response) {
+    const id = response.headers.get('x-request-id') ?? response.headers.get('request-id');
+    if (id) fill(this.#record, h('a', { href: link('requests', { row: id }) }, t('play.record')));
+    setText(this.#state, t('play.streaming'));
+  }
+
+  // event takes one event of the stream; read is its dialect's.
+  event({ event, data }, read) {
+    const now = this.#now;
+    const at = performance.now();
+    now.count += 1;
+    if (now.count <= maxEvents) {
+      now.raw.push(h('li', null, h('span', { class: 'muted' }, `+${millis(at - now.start)} `), h('code', null, event ? `${event} ${data}` : data)));
+    } else if (now.count === maxEvents + 1) {
+      now.raw.push(h('li', { class: 'muted' }, t('play.moreEvents')));
+    }
+    const seen = data === '[DONE]' ? {} : read(parsed(data));
+    if (seen.text || seen.thought) {
+      now.first ??= at;
+      now.last = at;
+    }
+    if (seen.text) now.text.push(seen.text);
+    if (seen.thought) {
+      now.thought.push(seen.thought);
+      this.#thoughts.hidden = false;
+    }
+    now.input = seen.input ?? now.input;
+    now.output = seen.output ?? now.output;
+    now.finish = seen.end ?? now.finish;
+    if (seen.fault) setText(this.#fault, seen.fault);
+    this.#frame ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  // end closes the answer: stopped by the person, failed, or done.
+  end(stopped, failed, body) {
+    const now = this.#now;
+    now.ended = performance.now();
+    if (failed) setText(this.#fault, failed);
+    if (body?.error) now.raw.push(h('li', null, h('code', null, JSON.stringify(body))));
+    setText(this.#state, stopped ?? (failed ? t('play.failed') : t('play.done', { reason: now.finish ?? t('play.noReason') })));
+    this.#draw();
+  }
+
+  close() {
+    cancelAnimationFrame(this.#frame);
+  }
+
+  #draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const now = this.#now;
+    this.#text.append(now.text.splice(0).join(''));
+    this.#thought.append(now.thought.splice(0).join(''));
+    this.#raw.append(...now.raw.splice(0));
     const until = now.ended ?? performance.now();
+    const numbers = this.#numbers;
     setText(numbers.ttft, millis(now.first && now.first - now.start));
     setText(numbers.total, millis(until - now.start));
     setText(numbers.input, count(now.input));
@@ -143,63 +210,6 @@ function answerParts() {
     const seconds = (now.last - now.first) / 1000; // too few cannot be told from the network's own
     setText(numbers.speed, now.output > 1 && seconds > 0.05 ? t('play.perSecond', { n: count(Math.round(((now.output - 1) / seconds) * 10) / 10) }) : '–');
   }
-
-  return {
-    element: h('section', { class: 'panel', 'aria-labelledby': 'answer-title' },
-      h('div', { class: 'panel-head' }, h('h2', { id: 'answer-title' }, t('play.answer')), copyButton(() => text.textContent)),
-      h('dl', { class: 'numbers' }, Object.entries(numbers).map(([name, value]) => h('div', null, h('dt', null, t(`play.${name}`)), value))),
-      state, fault, thoughts, text, record,
-      h('details', null, h('summary', null, t('play.raw')), raw)),
-    begin() {
-      now = { start: performance.now(), first: null, last: null, ended: null, count: 0, text: [], thought: [], raw: [], finish: null };
-      fill(text);
-      fill(thought);
-      fill(raw);
-      fill(fault);
-      fill(record);
-      thoughts.hidden = true;
-      setText(state, t('play.waiting'));
-      draw();
-    },
-    head(response) {
-      const id = response.headers.get('x-request-id') ?? response.headers.get('request-id');
-      if (id) fill(record, h('a', { href: link('requests', { row: id }) }, t('play.record')));
-      setText(state, t('play.streaming'));
-    },
-    event({ event, data }, read) {
-      const at = performance.now();
-      now.count += 1;
-      if (now.count <= maxEvents) {
-        now.raw.push(h('li', null, h('span', { class: 'muted' }, `+${millis(at - now.start)} `), h('code', null, event ? `${event} ${data}` : data)));
-      } else if (now.count === maxEvents + 1) {
-        now.raw.push(h('li', { class: 'muted' }, t('play.moreEvents')));
-      }
-      const seen = data === '[DONE]' ? {} : read(parsed(data));
-      if (seen.text || seen.thought) {
-        now.first ??= at;
-        now.last = at;
-      }
-      if (seen.text) now.text.push(seen.text);
-      if (seen.thought) {
-        now.thought.push(seen.thought);
-        thoughts.hidden = false;
-      }
-      now.input = seen.input ?? now.input;
-      now.output = seen.output ?? now.output;
-      now.finish = seen.end ?? now.finish;
-      if (seen.fault) setText(fault, seen.fault);
-      frame ||= requestAnimationFrame(draw);
-    },
-    // end closes the answer: stopped by the person, failed, or done.
-    end(stopped, failed, body) {
-      now.ended = performance.now();
-      if (failed) setText(fault, failed);
-      if (body?.error) now.raw.push(h('li', null, h('code', null, JSON.stringify(body))));
-      setText(state, stopped ?? (failed ? t('play.failed') : t('play.done', { reason: now.finish ?? t('play.noReason') })));
-      draw();
-    },
-    close: () => cancelAnimationFrame(frame),
-  };
 }
 
 function parsed(data) {

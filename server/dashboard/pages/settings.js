@@ -21,91 +21,117 @@ export function carryKey(entry) {
   draft.carried = entry;
 }
 
-export function open(main, params, app) {
-  const editor = new Editor({ label: t('settings.text'), changed });
-  const where = h('code', { class: 'value' });
-  const state = h('p', { class: 'muted', role: 'status' });
-  const banner = h('ul', { class: 'alerts' });
-  const faults = h('ul', { class: 'faults', 'aria-label': t('settings.faults') });
-  const saveButton = h('button', { type: 'button', class: 'primary', onclick: save }, t('settings.save'));
-  const undoButton = h('button', { type: 'button', onclick: undo }, t('settings.undo'));
-  let checking = 0;
-  let faulty = false; // as far as is known
-  let closed = false;
-  let last = null;
+export const open = (main, params, app) => new SettingsPage(main, params, app);
 
-  fill(main, h('div', { class: 'settings' },
-    h('div', { class: 'panel-head' }, h('h1', null, t('page.settings')), where, h('div', { class: 'actions' }, undoButton, saveButton)),
-    h('p', { class: 'muted' }, t('settings.about')),
-    banner, editor.element, state, faults));
-  main.addEventListener('keydown', shortcut);
-  load();
+class SettingsPage {
+  keys = { '/': () => this.#editor.focus() };
 
-  async function load() {
+  #main;
+  #params;
+  #app;
+  #editor = new Editor({ label: t('settings.text'), changed: (text) => this.#changed(text) });
+  #where = h('code', { class: 'value' });
+  #state = h('p', { class: 'muted', role: 'status' });
+  #banner = h('ul', { class: 'alerts' });
+  #faults = h('ul', { class: 'faults', 'aria-label': t('settings.faults') });
+  #saveButton = h('button', { type: 'button', class: 'primary', onclick: () => this.#save() }, t('settings.save'));
+  #undoButton = h('button', { type: 'button', onclick: () => this.#undo() }, t('settings.undo'));
+  #checking = 0;
+  #faulty = false; // as far as is known
+  #closed = false;
+  #last = null; // the gateway's status
+  #drawn = ''; // what of it is shown
+  #onKey = (event) => this.#shortcut(event);
+
+  constructor(main, params, app) {
+    this.#main = main;
+    this.#params = params;
+    this.#app = app;
+    fill(main, h('div', { class: 'settings' },
+      h('div', { class: 'panel-head' }, h('h1', null, t('page.settings')), this.#where,
+        h('div', { class: 'actions' }, this.#undoButton, this.#saveButton)),
+      h('p', { class: 'muted' }, t('settings.about')),
+      this.#banner, this.#editor.element, this.#state, this.#faults));
+    main.addEventListener('keydown', this.#onKey);
+    this.#load();
+  }
+
+  status(s) {
+    if (!s) return;
+    this.#last = s;
+    const now = JSON.stringify([s.config_path, s.need_restart, s.reload_fault, draft.file?.writable]);
+    if (now === this.#drawn) return;
+    this.#drawn = now;
+    setText(this.#where, s.config_path);
+    this.#showRestart(s.need_restart ?? []);
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#checking);
+    this.#main.removeEventListener('keydown', this.#onKey);
+  }
+
+  async #load() {
     try {
       const file = await api.config();
-      if (closed) return;
+      if (this.#closed) return;
       if (unsaved()) {
         if (file.etag !== draft.file.etag) notify(t('settings.changedBelow'), 'bad');
       } else {
         Object.assign(draft, { file, text: file.text });
       }
     } catch (e) {
-      if (!closed) setText(state, e.status ? e.message : t('unreachable'));
+      if (!this.#closed) setText(this.#state, e.status ? e.message : t('unreachable'));
       return;
     }
     const { carried } = draft;
     draft.carried = null;
     const added = carried && addKey(draft.text, carried);
     if (added) draft.text = added;
-    editor.set(draft.text, !draft.file.writable);
-    changed(draft.text);
+    this.#editor.set(draft.text, !draft.file.writable);
+    this.#changed(draft.text);
     if (added) {
-      editor.select(added.indexOf(carried), added.indexOf(carried) + carried.length);
-    } else if (params.key) {
-      const node = findNamed(draft.text, params.key, 'auth', 'keys');
-      if (node) editor.select(node.start, node.end);
+      this.#editor.select(added.indexOf(carried), added.indexOf(carried) + carried.length);
+    } else if (this.#params.key) {
+      const node = findNamed(draft.text, this.#params.key, 'auth', 'keys');
+      if (node) this.#editor.select(node.start, node.end);
     }
   }
 
-  function changed(text) {
+  #changed(text) {
     draft.text = text;
-    enable();
-    clearTimeout(checking);
-    checking = setTimeout(check, 400);
+    this.#enable();
+    clearTimeout(this.#checking);
+    this.#checking = setTimeout(() => this.#check(), 400);
   }
 
-  function enable() {
-    undoButton.disabled = !unsaved();
-    saveButton.disabled = !unsaved() || !draft.file.writable || faulty;
+  #enable() {
+    this.#undoButton.disabled = !unsaved();
+    this.#saveButton.disabled = !unsaved() || !draft.file.writable || this.#faulty;
   }
 
-  async function check() {
+  async #check() {
     const { text } = draft;
     try {
       const found = await api.checkConfig(text);
-      if (!closed && text === draft.text) showFaults(found);
+      if (!this.#closed && text === draft.text) this.#showFaults(found);
     } catch (e) {
-      if (!closed) setText(state, e.status ? e.message : t('unreachable'));
+      if (!this.#closed) setText(this.#state, e.status ? e.message : t('unreachable'));
     }
   }
 
-  function showFaults({ faults: wrong = [], warnings = [] }) {
+  #showFaults({ faults: wrong = [], warnings = [] }) {
     const all = [...wrong.map((f) => ({ ...f, kind: 'bad' })), ...warnings.map((f) => ({ ...f, kind: 'warn' }))];
-    editor.mark(new Map(all.toReversed().filter((f) => f.line).map((f) => [f.line, f.kind])));
-    faulty = wrong.length > 0;
-    enable();
-    setText(state, wrong.length ? t('settings.faultCount', { n: wrong.length }) : t(unsaved() ? 'settings.valid' : 'settings.same'));
-    fill(faults, all.map((f) => h('li', { class: f.kind },
-      h('span', { class: `status ${f.kind}` }, f.kind === 'bad' ? '✕' : '▲', ' ', t(f.kind === 'bad' ? 'settings.fault' : 'settings.warning')),
-      f.line && h('button', { type: 'button', class: 'link', onclick: () => editor.jump(f.line, f.column ?? 1) },
-        t('settings.at', { line: f.line, column: f.column ?? 1 })),
-      f.path && h('code', { class: 'value' }, f.path),
-      h('span', { class: 'value' }, f.message))));
+    this.#editor.mark(new Map(all.toReversed().filter((f) => f.line).map((f) => [f.line, f.kind])));
+    this.#faulty = wrong.length > 0;
+    this.#enable();
+    setText(this.#state, wrong.length ? t('settings.faultCount', { n: wrong.length }) : t(unsaved() ? 'settings.valid' : 'settings.same'));
+    fill(this.#faults, all.map((f) => faultItem(f, () => this.#editor.jump(f.line, f.column ?? 1))));
   }
 
-  async function save() {
-    if (saveButton.disabled) return;
+  async #save() {
+    if (this.#saveButton.disabled) return;
     const yes = await show({
       title: t('settings.diff'),
       body: diffTable(draft.file.text, draft.text),
@@ -118,79 +144,70 @@ export function open(main, params, app) {
       const saved = await api.saveConfig(text, draft.file.etag);
       notify(t('settings.saved'));
       draft.file = { ...draft.file, text, etag: saved.etag };
-      await reread(text);
-      showRestart(saved.need_restart ?? []);
-      app.refresh();
+      await this.#reread(text);
+      this.#showRestart(saved.need_restart ?? []);
+      this.#app.refresh();
     } catch (e) {
-      refused(e);
+      this.#refused(e);
     }
   }
 
   // reread takes the file as it is now: new secrets come back masked.
-  async function reread(saved) {
+  async #reread(saved) {
     const file = await api.config().catch(() => null);
     if (!file || draft.text !== saved) return;
     Object.assign(draft, { file, text: file.text });
-    if (closed) return;
-    if (editor.text !== file.text) editor.set(file.text, !file.writable);
-    changed(file.text);
+    if (this.#closed) return;
+    if (this.#editor.text !== file.text) this.#editor.set(file.text, !file.writable);
+    this.#changed(file.text);
   }
 
-  async function refused(e) {
+  async #refused(e) {
     if (e.status === 422) {
-      showFaults(e.body);
-      editor.focus();
+      this.#showFaults(e.body);
+      this.#editor.focus();
     } else if (e.status === 412) {
       const theirs = await confirm({ title: t('settings.conflict'), text: t('settings.conflictText'), action: t('settings.rebase') });
       if (!theirs) return;
       const file = await api.config();
       draft.file = file;
-      changed(draft.text);
-      save();
+      this.#changed(draft.text);
+      this.#save();
     } else {
       notify(e.status ? e.message : t('unreachable'), 'bad');
     }
   }
 
-  async function undo() {
+  async #undo() {
     const yes = await confirm({ title: t('settings.undo'), text: t('settings.undoText'), action: t('settings.undo'), danger: true });
     if (!yes) return;
     draft.file = null;
-    load();
+    this.#load();
   }
 
-  function showRestart(names) {
-    fill(banner,
-      last?.reload_fault && h('li', { class: 'bad' }, h('span', null, t('trouble.reload', { fault: last.reload_fault }))),
+  #showRestart(names) {
+    fill(this.#banner,
+      this.#last?.reload_fault && h('li', { class: 'bad' }, h('span', null, t('trouble.reload', { fault: this.#last.reload_fault }))),
       draft.file && !draft.file.writable && h('li', { class: 'warn' }, h('span', null, t('settings.readOnly'))),
       names.length > 0 && h('li', { class: 'warn' }, h('span', null, t('trouble.restart', { names: names.join(', ') })),
-        h('button', { type: 'button', onclick: () => perform('restart', app) }, t('service.restart'))));
+        h('button', { type: 'button', onclick: () => perform('restart', this.#app) }, t('service.restart'))));
   }
 
-  function shortcut(event) {
+  #shortcut(event) {
     if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    save();
+    this.#save();
   }
+}
 
-  let drawn = '';
-  return {
-    status(s) {
-      if (!s) return;
-      last = s;
-      const now = JSON.stringify([s.config_path, s.need_restart, s.reload_fault, draft.file?.writable]);
-      if (now === drawn) return;
-      drawn = now;
-      setText(where, s.config_path);
-      showRestart(s.need_restart ?? []);
-    },
-    close() {
-      closed = true;
-      clearTimeout(checking);
-      main.removeEventListener('keydown', shortcut);
-    },
-    keys: { '/': () => editor.focus() },
-  };
+// faultItem shows a fault or a warning; jump goes to where it is.
+function faultItem(f, jump) {
+  const bad = f.kind === 'bad';
+  return h('li', { class: f.kind },
+    h('span', { class: `status ${f.kind}` }, bad ? '✕' : '▲', ' ', t(bad ? 'settings.fault' : 'settings.warning')),
+    f.line && h('button', { type: 'button', class: 'link', onclick: jump }, t('settings.at', { line: f.line, column: f.column ?? 1 })),
+    f.path && h('code', { class: 'value' }, f.path),
+    h('span', { class: 'value' }, f.message));
 }
 
 function diffTable(before, after) {
