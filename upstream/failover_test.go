@@ -142,10 +142,10 @@ func TestFailover(t *testing.T) {
 		{"401", status(401), ok, nil, false, want{[2]int{1, 1}, 200, reply, ""}},
 		{"404", status(404), ok, nil, false, want{[2]int{1, 1}, 200, reply, ""}},
 		{"one target has all attempts", status(500), ok, onlyA, false, want{[2]int{3, 0}, 500, "", "t500"}},
-		{"complete: cut after content", then(stream(role, chunk), reset), okStream, complete, true, want{[2]int{2, 1}, 200, whole, ""}},
+		{"complete: cut after content", then(stream(role, chunk), reset), okStream, complete, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"complete: stall after content", then(stream(role, chunk), silent), okStream, func(c *upstream.Config) { complete(c); soon(c) }, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"complete: cut after content, one target", script(then(stream(role, chunk), reset), okStream), okStream, func(c *upstream.Config) { onlyA(c); complete(c) }, true, want{[2]int{2, 0}, 200, whole, ""}},
-		{"complete: error after content", stream(role, chunk, event), okStream, complete, true, want{[2]int{2, 1}, 200, whole, ""}},
+		{"complete: error after content", stream(role, chunk, event), okStream, complete, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"no [DONE]", stream(role, chunk, finish), okStream, nil, true, want{[2]int{1, 0}, 200, role + chunk + finish, ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -63,7 +63,7 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 		a.send()
 		verdict, wait, done := a.receive(w, &rep)
 		if !done {
-			if wait == 0 && verdict == again {
+			if wait == 0 && verdict >= onward {
 				wait = backoff(plan.repeats)
 			}
 			if pause, another := plan.next(verdict, wait); another {

@@ -189,7 +189,10 @@ func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time
 	defer p.mu.Unlock()
 	if !p.committed {
 		if a.err = p.failedHeld(err); a.err != nil {
-			return verdictOn(a.err), 0, false
+			if v = verdictOn(a.err); v == again && !rep.FirstContent.IsZero() {
+				v = onward
+			}
+			return v, 0, false
 		}
 		if err = p.commit(); err != nil {
 			err = errToClient{err}
