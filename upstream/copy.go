@@ -200,7 +200,7 @@ func (p *reply) reserve() bool {
 func (p *reply) commit() error {
 	p.committed = true
 	p.release()
-	if !p.rep.started {
+	if p.rep.Status == 0 {
 		p.writeHead()
 	}
 	if len(p.held) > 0 {
@@ -265,8 +265,7 @@ func (p *reply) beat() {
 	case !p.committed && !p.complete, p.committed && p.sniffer == nil:
 	case p.committed && !p.sniffer.AtBoundary():
 	default:
-		if !p.committed && !p.rep.started {
-			p.rep.started = true
+		if p.rep.Status == 0 {
 			p.writeHead()
 		}
 		if _, err := io.WriteString(p.w, ": keepalive\n\n"); err != nil {

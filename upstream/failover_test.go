@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,6 +128,7 @@ func TestFailover(t *testing.T) {
 		{"silent", silent, okStream, soon, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"slow first token", then(stream(role), silent), okStream, soon, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"error event before content", stream(role, event), okStream, nil, true, want{[2]int{2, 1}, 200, whole, ""}},
+		{"error event, then silence", then(stream(role, event), silent), okStream, soon, true, want{[2]int{2, 1}, 200, whole, ""}},
 		{"cut before content", stream(role), okStream, nil, true, want{[2]int{2, 1}, 200, whole, ""}},
 		{"cut after content", then(stream(role, chunk), reset), okStream, nil, true, want{[2]int{1, 0}, 200, role + chunk, "reply_cut"}},
 		{"stall after content", then(stream(role, chunk), silent), okStream, soon, true, want{[2]int{1, 0}, 200, role + chunk, "timeout"}},
@@ -140,9 +142,10 @@ func TestFailover(t *testing.T) {
 		{"401", status(401), ok, nil, false, want{[2]int{1, 1}, 200, reply, ""}},
 		{"404", status(404), ok, nil, false, want{[2]int{1, 1}, 200, reply, ""}},
 		{"one target has all attempts", status(500), ok, onlyA, false, want{[2]int{3, 0}, 500, "", "t500"}},
-		{"complete: cut after content", then(stream(role, chunk), reset), okStream, complete, true, want{[2]int{2, 1}, 200, whole, ""}},
+		{"complete: cut after content", then(stream(role, chunk), reset), okStream, complete, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"complete: stall after content", then(stream(role, chunk), silent), okStream, func(c *upstream.Config) { complete(c); soon(c) }, true, want{[2]int{1, 1}, 200, whole, ""}},
-		{"complete: error after content", stream(role, chunk, event), okStream, complete, true, want{[2]int{2, 1}, 200, whole, ""}},
+		{"complete: cut after content, one target", script(then(stream(role, chunk), reset), okStream), okStream, func(c *upstream.Config) { onlyA(c); complete(c) }, true, want{[2]int{2, 0}, 200, whole, ""}},
+		{"complete: error after content", stream(role, chunk, event), okStream, complete, true, want{[2]int{1, 1}, 200, whole, ""}},
 		{"no [DONE]", stream(role, chunk, finish), okStream, nil, true, want{[2]int{1, 0}, 200, role + chunk + finish, ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -181,7 +184,7 @@ func TestFailover(t *testing.T) {
 
 func TestCredentialsTakeTurnsAndRest(t *testing.T) {
 	var used []string
-	p, _, _ := pair(t, func(w http.ResponseWriter, r *http.Request) {
+	p, _, second := pair(t, func(w http.ResponseWriter, r *http.Request) {
 		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		used = append(used, key)
 		if key == "bad" {
@@ -191,12 +194,15 @@ func TestCredentialsTakeTurnsAndRest(t *testing.T) {
 		plain(reply)(w, r)
 	}, plain(reply), func(cfg *upstream.Config) {
 		cfg.Providers[0].APIKey, cfg.Providers[0].APIKeys = "", []string{"one", "bad", "two"}
-		cfg.Models["smart"] = route("a/m")
+		cfg.Cooldown = upstream.Cooldown{After: 1, For: time.Hour}
 	})
 	for range 6 {
 		if _, rep := relay(t, p, dialect.ChatCompletions, notStream); rep.Err != nil {
 			t.Error(rep.Err)
 		}
+	}
+	if a, b := p.Providers()[0], second.calls(); a.State != "ready" || len(a.Targets) > 0 || b > 0 {
+		t.Errorf("a credential's rest is the target's: %+v, %d calls of the other one", a, b)
 	}
 	got := strings.Join(used, " ")
 	if strings.Count(got, "bad") != 1 || strings.Count(got, "one")+strings.Count(got, "two") != 6 || strings.Count(got, "one") < 2 {
@@ -294,6 +300,53 @@ func TestKeepalive(t *testing.T) {
 	w, rep := relay(t, p, dialect.ChatCompletions, streaming)
 	if got := w.Body.String(); rep.Status != 200 || !rep.Aborted || rep.Err.Code != "t500" || strings.Contains(got, "hi") || !strings.Contains(got, `data: {"error"`) {
 		t.Errorf("%+v %v %q", rep, rep.Err, got)
+	}
+}
+
+// A comment has begun the reply: the last attempt goes on with it, whatever becomes of it.
+func TestLastAttemptOfABegunReply(t *testing.T) {
+	slowly := func(w http.ResponseWriter, r *http.Request) {
+		stream(role, chunk)(w, r)
+		time.Sleep(100 * time.Millisecond)
+		reset(w, r)
+	}
+	for _, c := range []struct {
+		name    string
+		last    http.HandlerFunc
+		code    string
+		content int
+	}{
+		{"whole", stream(role, chunk, finish, usage, done), "", 1},
+		{"cut", then(stream(role, chunk), reset), "reply_cut", 1},
+		{"cut before content", then(stream(role), reset), "reply_cut", 0},
+		{"not a stream", plain(reply), "reply_invalid", 0},
+	} {
+		p, _, _ := pair(t, slowly, c.last, func(cfg *upstream.Config) {
+			cfg.Keepalive, cfg.Retries = 20*time.Millisecond, 1
+			cfg.Models["smart"] = upstream.Route{Targets: route("a/m", "b/m").Targets, Commit: "complete"}
+		})
+		w, rep := relay(t, p, dialect.ChatCompletions, streaming)
+		code := ""
+		if rep.Err != nil {
+			code = rep.Err.Code
+		}
+		failed := c.code != ""
+		if got := w.Body.String(); code != c.code || rep.Status != 200 || rep.Aborted != failed || strings.Contains(got, `data: {"error"`) != failed || strings.Count(got, chunk) != c.content {
+			t.Errorf("%s: %+v %v %q", c.name, rep, rep.Err, got)
+		}
+	}
+}
+
+// A client who leaves between two attempts does not get the error of the first one.
+func TestClientLeavesBetweenAttempts(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	p, a, _ := pair(t, func(w http.ResponseWriter, r *http.Request) {
+		time.AfterFunc(50*time.Millisecond, leave)
+		status(503, "Retry-After", "5")(w, r)
+	}, plain(reply), nil)
+	_, rep := relay(t, p, dialect.ChatCompletions, notStream, func(r *http.Request) { *r = *r.WithContext(ctx) })
+	if rep.Status != 0 || rep.Err == nil || rep.Err.Status != 499 || rep.Attempts != 1 || a.calls() != 1 {
+		t.Errorf("%+v %v", rep, rep.Err)
 	}
 }
 

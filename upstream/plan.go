@@ -14,6 +14,7 @@ type verdict uint8
 const (
 	hopeless  verdict = iota // nobody would answer better: the request's fault, or the client is gone
 	elsewhere                // another target may, this one not
+	onward                   // the same target may, but rather another one: it broke off in mid-answer
 	again                    // the same target may
 )
 
@@ -55,7 +56,7 @@ func (p *plan) next(v verdict, wait time.Duration) (pause time.Duration, ok bool
 	switch {
 	case p.left == 0 || v == hopeless:
 		return 0, false
-	case v == again && p.left > untried && wait <= maxRetryWait:
+	case v == again && p.left > untried && wait <= maxRetryWait, v == onward && untried == 0:
 		p.repeats++
 		p.left--
 		return wait, true

@@ -27,8 +27,6 @@ type Report struct {
 	UpstreamID   string
 	Err          *Error // nil: the call succeeded
 	Aborted      bool   // the reply was begun and cannot be completed: the connection must be broken
-
-	started bool // the head of a stream was sent, for a keepalive, before any attempt had committed
 }
 
 // Relay sends the request q, whose bytes are body, to a provider that serves its
@@ -60,12 +58,12 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 	for {
 		plan.passOver(p.health, time.Now())
 		a := p.newAttempt(plan, r, q, body, release)
-		defer a.end(&rep) // what was taken is given back, whatever happens
-		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, Status: rep.Status, started: rep.started}
+		defer a.end(&rep)                                                                                              // what was taken is given back, whatever happens
+		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, Status: rep.Status} // a keepalive may have begun the reply
 		a.send()
 		verdict, wait, done := a.receive(w, &rep)
 		if !done {
-			if wait == 0 && verdict == again {
+			if wait == 0 && verdict >= onward {
 				wait = backoff(plan.repeats)
 			}
 			if pause, another := plan.next(verdict, wait); another {
@@ -73,7 +71,7 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 				if sleep(r.Context(), pause) {
 					continue
 				}
-				a.err = clientEnd(r.Context())
+				a.err, a.response, a.reply = clientEnd(r.Context()), nil, nil
 			}
 			a.giveUp(w, &rep)
 		}

@@ -91,11 +91,13 @@ func (a *attempt) giveUp(w http.ResponseWriter, rep *Report) {
 	case a.reply != nil && a.reply.sniffer != nil && a.reply.sniffer.Failed():
 		a.reply.passFailed() // the provider's own error, as it came
 		return
-	case rep.started: // the status cannot be told any more
-		rep.Status, rep.Aborted = http.StatusOK, true
-		if a.err.Status != statusClientGone {
-			tell(w, a.request.Endpoint, a.err, rep.UpstreamID)
+	case rep.Status != 0: // it cannot be told any more
+		rep.Aborted = true
+		if a.err.Status == statusClientGone {
+			rep.Status = statusClientGone
+			return
 		}
+		tell(w, a.request.Endpoint, a.err, rep.UpstreamID)
 		return
 	case a.reply != nil:
 		return
@@ -173,7 +175,7 @@ func isJSONObject(body []byte) bool {
 // pass sends a reply of a success status to the client.
 func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
 	p := newReply(a, w, rep)
-	if rep.started && !rep.Stream { // the client already reads a stream
+	if !rep.Stream && rep.Status != 0 { // the client already reads a stream
 		a.err = &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
 			Message: fmt.Sprintf("provider %q answered with something that is not a stream", a.provider.config.Name),
@@ -187,7 +189,10 @@ func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time
 	defer p.mu.Unlock()
 	if !p.committed {
 		if a.err = p.failedHeld(err); a.err != nil {
-			return verdictOn(a.err), 0, false
+			if v = verdictOn(a.err); v == again && !rep.FirstContent.IsZero() {
+				v = onward
+			}
+			return v, 0, false
 		}
 		if err = p.commit(); err != nil {
 			err = errToClient{err}
