@@ -58,8 +58,9 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 	for {
 		plan.passOver(p.health, time.Now())
 		a := p.newAttempt(plan, r, q, body, release)
-		defer a.end(&rep)                                                                                              // what was taken is given back, whatever happens
-		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, Status: rep.Status} // a keepalive may have begun the reply
+		defer a.end(&rep) // what was taken is given back, whatever happens
+		// The status stays: a keepalive may have begun the reply.
+		rep = Report{Provider: a.provider.config.Name, Model: a.model, Attempts: rep.Attempts + 1, Status: rep.Status}
 		a.send()
 		verdict, wait, done := a.receive(w, &rep)
 		if !done {
