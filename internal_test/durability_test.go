@@ -222,7 +222,8 @@ func tear(t testing.TB, path string, chance *rand.Rand) {
 	if chance.IntN(4) == 0 {
 		clear(piece)
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	// Killed between the renaming of a full file and the making of the next, there is none.
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -236,9 +236,9 @@ func (j *journal) acquire() error {
 	return nil
 }
 
-// holdsOther reports whether there is a file at path that begins as no log does,
-// without a record in its head: it was named by mistake, and must not be cut or added
-// to.
+// holdsOther reports whether there is a file at path that begins as no log does, not
+// even a torn one (of which zeroes may be left), and without a record in its head: it
+// was named by mistake, and must not be cut or added to.
 func holdsOther(path string) bool {
 	file, err := os.Open(path)
 	if err != nil {
@@ -247,8 +247,9 @@ func holdsOther(path string) bool {
 	defer file.Close()
 	head := make([]byte, blockSize)
 	n, _ := file.ReadAt(head, 0)
-	head = head[:n]
-	if n == 0 || bytes.HasPrefix(head, []byte(`{"seq":`)) {
+	head = bytes.TrimLeft(head[:n], "\x00")
+	const begin = `{"seq":`
+	if bytes.HasPrefix(head, []byte(begin)) || bytes.HasPrefix([]byte(begin), head) {
 		return false
 	}
 	for line := range bytes.Lines(head) {

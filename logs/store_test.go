@@ -515,3 +515,38 @@ func TestLockEndsWithProcess(t *testing.T) {
 	}
 	open(t, small(dir))
 }
+
+// A file that is no log is left alone; one that is torn at its very beginning is
+// taken.
+func TestForeignFile(t *testing.T) {
+	record := logs.Record{Seq: 7}
+	line := string(record.AppendJSON(nil)) + "\n"
+	f := func(text string, foreign bool) {
+		t.Helper()
+		cfg := small(t.TempDir())
+		if err := os.WriteFile(cfg.File, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := logs.Open(cfg)
+		if foreign != errors.Is(err, logs.ErrNotLog) {
+			t.Errorf("%.40q: %v", text, err)
+		}
+		if s != nil {
+			s.Close()
+		}
+		if left, _ := os.ReadFile(cfg.File); foreign && string(left) != text {
+			t.Errorf("%.40q became %.40q", text, left)
+		}
+	}
+	f("", false)
+	f(line, false)
+	for i := range len(line) {
+		f(line[:i], false)
+	}
+	f("\x00\x00\x00", false)
+	f("\x00\x00"+line, false)
+	f("damaged\n"+line, false)
+	f("# mine\nexport A=1\n", true)
+	f(`{"server":{"port":9090}}`, true)
+	f("{}", true)
+}
