@@ -38,6 +38,7 @@ type metrics struct {
 	duration map[[2]string]*histogram
 	ttft     map[[2]string]*histogram // endpoint, provider
 	errors   map[string]providerError // the latest, by provider
+	bad      map[string]int64         // events that were passed on although they are not JSON, by provider
 }
 
 // providerError is a request that a provider failed.
@@ -77,6 +78,7 @@ func newMetrics() *metrics {
 		duration: map[[2]string]*histogram{},
 		ttft:     map[[2]string]*histogram{},
 		errors:   map[string]providerError{},
+		bad:      map[string]int64{},
 	}
 }
 
@@ -108,6 +110,16 @@ func (m *metrics) observe(rec *logs.Record) {
 			m.tokens[[3]string{rec.Provider, model, t.typ}] += *t.n
 		}
 	}
+}
+
+// malformed counts events of a provider's stream that are not valid JSON.
+func (m *metrics) malformed(provider string, events int) {
+	if events == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bad[provider] += int64(events)
 }
 
 // model gives the label of the record's model: only names that were routed to a
@@ -184,6 +196,10 @@ func (m *metrics) expose(p *exposition) {
 	p.family("proxycast_upstream_attempts_total", "counter", "Calls of providers, by how they ended.")
 	for _, l := range sortedKeys(m.attempts, comparePairs) {
 		p.sample("", float64(m.attempts[l]), "provider", l[0], "outcome", l[1])
+	}
+	p.family("proxycast_malformed_events_total", "counter", "Events of streams that were passed on although they are not valid JSON.")
+	for _, provider := range slices.Sorted(maps.Keys(m.bad)) {
+		p.sample("", float64(m.bad[provider]), "provider", provider)
 	}
 }
 

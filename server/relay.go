@@ -76,6 +76,7 @@ func (x *exchange) report(rep upstream.Report) {
 	rec := &x.rec
 	rec.Provider, rec.UpstreamModel, rec.Attempts, rec.UpstreamID = rep.Provider, rep.Model, rep.Attempts, rep.UpstreamID
 	rec.Status, rec.FinishReason = rep.Status, rep.FinishReason
+	x.server.metrics.malformed(rep.Provider, rep.Malformed)
 	rec.Stream = rec.Stream || rep.Stream
 	rec.InputTokens, rec.OutputTokens = rep.Usage.Input, rep.Usage.Output
 	rec.CacheReadTokens, rec.CacheWriteTokens, rec.ReasoningTokens = rep.Usage.CacheRead, rep.Usage.CacheWrite, rep.Usage.Reasoning

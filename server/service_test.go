@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -331,5 +332,22 @@ func TestLimitsOfAKey(t *testing.T) {
 	}
 	if res, _ := g.do("POST", "/v1/messages", message, "X-Api-Key", plainKey); res.StatusCode != 200 {
 		t.Errorf("another key: %d", res.StatusCode)
+	}
+}
+
+func TestMalformedEventsAreCounted(t *testing.T) {
+	const text = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {broken\n\n" +
+		"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, text)
+	}))
+	defer provider.Close()
+	g := start(t, fmt.Sprintf(`{"auth":{"keys":[KEYS]},"upstream":{"providers":[{"name":"p","type":"openai","base_url":%q,"models":["m"],"proxy":"none"}]}}`, provider.URL))
+	if _, got := g.do("POST", "/v1/chat/completions", `{"model":"m","stream":true}`, "X-Api-Key", adminKey); got != text {
+		t.Errorf("the client got %q", got)
+	}
+	if _, got := g.do("GET", "/metrics", "", "X-Api-Key", adminKey); !strings.Contains(got, `proxycast_malformed_events_total{provider="p"} 1`) {
+		t.Errorf("metrics:\n%s", got)
 	}
 }
