@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,6 +20,9 @@ import (
 
 const (
 	pingEvery  = 15 * time.Second
+	spreadEach = time.Millisecond // of waiting for each follower,
+	minSpread  = 20 * time.Millisecond
+	maxSpread  = 500 * time.Millisecond
 	maxCatchUp = 10000       // rows that a follower is given of the past, at most
 	lastWrite  = time.Second // that a follower may take to read on, when the gateway stops
 )
@@ -159,6 +163,9 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 		x.control.SetWriteDeadline(time.Now().Add(lastWrite))
 	})()
 
+	x.server.followers.Add(1)
+	defer x.server.followers.Add(-1)
+
 	last := x.server.log().Last()
 	f := follower{x: x, control: http.NewResponseController(x)}
 	after, want, resumes := uint64(0), filter.Limit, false
@@ -186,6 +193,7 @@ func (x *exchange) followLogs(r *http.Request, filter logs.Filter) {
 	}
 	f.rows(past)
 	for f.flush() == nil {
+		x.spread(ctx)
 		rows, lost, err := tail.Next(ctx, pingEvery)
 		if err != nil || !x.stillAdmin(r) {
 			return
@@ -220,6 +228,18 @@ func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uin
 		rows[i], rows[j] = rows[j], rows[i]
 	}
 	return rows, more, err
+}
+
+// spread lets a follower among many wait a random while before it looks again: all
+// together would hold up the requests that come just then. A row is late by
+// maxSpread at most.
+func (x *exchange) spread(ctx context.Context) {
+	if most := min(time.Duration(x.server.followers.Load())*spreadEach, maxSpread); most > minSpread {
+		select {
+		case <-time.After(rand.N(most)):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // follower gathers server-sent events and sends them together.

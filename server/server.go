@@ -31,17 +31,18 @@ var errShutdown = &upstream.Error{
 
 // Server answers requests with the gateway that its last good config made.
 type Server struct {
-	mux      *http.ServeMux
-	pages    map[string]page
-	gateway  atomic.Pointer[gateway]
-	started  time.Time
-	ready    atomic.Bool
-	paused   atomic.Bool  // the client API answers 503
-	inFlight atomic.Int64 // API requests being answered
-	streams  atomic.Int64 // of these, the ones that stream
-	answered atomic.Int64 // API requests so far
-	metrics  *metrics
-	sessions sessions
+	mux       *http.ServeMux
+	pages     map[string]page
+	gateway   atomic.Pointer[gateway]
+	started   time.Time
+	ready     atomic.Bool
+	paused    atomic.Bool  // the client API answers 503
+	inFlight  atomic.Int64 // API requests being answered
+	streams   atomic.Int64 // of these, the ones that stream
+	answered  atomic.Int64 // API requests so far
+	followers atomic.Int64 // of the request log
+	metrics   *metrics
+	sessions  sessions
 
 	store    atomic.Pointer[logs.Store]
 	swapping sync.RWMutex // held for reading while a record is added
