@@ -28,9 +28,9 @@ type KeyConfig struct {
 	Models    []string  `json:"models,omitempty" doc:"The models that the key may ask for, * is a wildcard. Empty: all."`
 	Expires   time.Time `json:"expires,omitzero" doc:"From this time on (RFC 3339) the key is refused."`
 
-	RequestsPerMinute int   `json:"requests_per_minute,omitempty" doc:"How many requests may begin in a minute: so many at once when the key has rested, then steadily. 0: no limit."`
-	TokensPerMinute   int64 `json:"tokens_per_minute,omitempty" doc:"How many input and output tokens may be used in a minute. They count when a request ends, and no request begins while they are used up. 0: no limit."`
-	Concurrency       int   `json:"concurrency,omitempty" doc:"How many requests may be under way at a time. 0: no limit."`
+	RequestsPerMinute int   `json:"requests_per_minute,omitempty" min:"0" max:"1000000000" doc:"How many requests may begin in a minute: so many at once when the key has rested, then steadily. 0: no limit."`
+	TokensPerMinute   int64 `json:"tokens_per_minute,omitempty" min:"0" max:"1000000000000" doc:"How many input and output tokens may be used in a minute. They count when a request ends, and no request begins while they are used up. 0: no limit."`
+	Concurrency       int   `json:"concurrency,omitempty" min:"0" max:"1000000" doc:"How many requests may be under way at a time. 0: no limit."`
 }
 
 const (
@@ -68,18 +68,6 @@ func (c Config) Check(fault, warn func(path, message string)) {
 		for j, model := range key.Models {
 			if strings.TrimSpace(model) == "" {
 				fault(fmt.Sprintf("%s.models[%d]", at, j), "is empty; name a model, or use * for all")
-			}
-		}
-		for _, limit := range []struct {
-			name  string
-			value int64
-		}{
-			{"requests_per_minute", int64(key.RequestsPerMinute)},
-			{"tokens_per_minute", key.TokensPerMinute},
-			{"concurrency", int64(key.Concurrency)},
-		} {
-			if limit.value < 0 {
-				fault(at+"."+limit.name, "must not be negative; 0 is no limit")
 			}
 		}
 		if isPast(key.Expires) {

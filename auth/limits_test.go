@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -433,19 +432,6 @@ func TestLimitsDuringReload(t *testing.T) {
 		}
 		refused(t, key, "concurrency", time.Second)
 	})
-}
-
-func TestLimitFaults(t *testing.T) {
-	faults, warnings := check(auth.Config{Enabled: true, Keys: []auth.KeyConfig{
-		{Name: "a", Key: devKey, RequestsPerMinute: -1, TokensPerMinute: -1, Concurrency: -1},
-		{Name: "b", Key: ciKey, RequestsPerMinute: 1, TokensPerMinute: 1, Concurrency: 1},
-	}})
-	const want = "keys[0].requests_per_minute: must not be negative; 0 is no limit\n" +
-		"keys[0].tokens_per_minute: must not be negative; 0 is no limit\n" +
-		"keys[0].concurrency: must not be negative; 0 is no limit"
-	if got := strings.Join(faults, "\n"); got != want || len(warnings) > 0 {
-		t.Errorf("faults\n%s\nwarnings %q", got, warnings)
-	}
 }
 
 func BenchmarkBeginLimited(b *testing.B) {

@@ -5,9 +5,9 @@ import "path/filepath"
 // Config is the "logs" section of config.json.
 type Config struct {
 	File     string `json:"file" default:"data/requests.jsonl" path:"true" doc:"The request log, one JSON object a line. Rotated files lie beside it."`
-	MaxFile  int64  `json:"max_file" unit:"bytes" default:"64MiB" doc:"The size at which the file is rotated."`
-	MaxTotal int64  `json:"max_total" unit:"bytes" default:"1GiB" doc:"What the file and the rotated ones may take together."`
-	Ring     int    `json:"ring" default:"10000" doc:"How many of the newest records are kept in memory."`
+	MaxFile  int64  `json:"max_file" unit:"bytes" default:"64MiB" min:"64KiB" max:"1024TiB" doc:"The size at which the file is rotated."`
+	MaxTotal int64  `json:"max_total" unit:"bytes" default:"1GiB" min:"128KiB" max:"1024TiB" doc:"What the file and the rotated ones may take together."`
+	Ring     int    `json:"ring" default:"10000" min:"1" max:"1000000" doc:"How many of the newest records are kept in memory."`
 }
 
 const (

@@ -40,11 +40,11 @@ type Config struct {
 // Settings is the "server" section of config.json.
 type Settings struct {
 	Host             string        `json:"host" default:"127.0.0.1" doc:"The address to listen on: an IP address or a host name. Beyond loopback auth must be on."`
-	Port             int           `json:"port" default:"9090" doc:"The port to listen on. 0 picks a free one."`
+	Port             int           `json:"port" default:"9090" min:"0" max:"65535" doc:"The port to listen on. 0 picks a free one."`
 	Hosts            []string      `json:"hosts" doc:"Further host names by which clients may address a loopback listener."`
-	MaxBody          int64         `json:"max_body" unit:"bytes" default:"32MiB" doc:"The largest request body."`
-	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"256MiB" doc:"What all request bodies in memory may take together."`
-	MaxConnections   int           `json:"max_connections" default:"0" doc:"How many connections are served at a time, the others wait. 0: no limit."`
+	MaxBody          int64         `json:"max_body" unit:"bytes" default:"32MiB" min:"1KiB" max:"1TiB" doc:"The largest request body."`
+	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"256MiB" min:"1KiB" max:"1TiB" doc:"What all request bodies in memory may take together."`
+	MaxConnections   int           `json:"max_connections" default:"0" min:"0" max:"1000000" doc:"How many connections are served at a time, the others wait. 0: no limit."`
 	Drain            time.Duration `json:"drain" default:"30s" doc:"How long a shutdown waits for requests under way."`
 	TLS              TLS           `json:"tls" doc:"Serve HTTPS. Both files or none."`
 	Paused           bool          `json:"paused" default:"false" doc:"Start paused: the client API answers 503 until it is started on the dashboard or by proxycast start."`
@@ -155,22 +155,13 @@ func (s Settings) Check(fault, warn func(path, message string)) {
 	if !isHost(s.Host) {
 		fault("host", notHost)
 	}
-	if s.Port < 0 || s.Port > 65535 {
-		fault("port", "must be from 0 to 65535")
-	}
 	for i, host := range s.Hosts {
 		if !isHost(host) {
 			fault(fmt.Sprintf("hosts[%d]", i), notHost)
 		}
 	}
-	if s.MaxBody < 1<<10 {
-		fault("max_body", "must be at least 1KiB")
-	}
 	if s.MaxInflightBytes < s.MaxBody {
 		fault("max_inflight_bytes", "must be at least max_body")
-	}
-	if s.MaxConnections < 0 {
-		fault("max_connections", "must not be negative")
 	}
 	if s.TLS.Cert != "" && s.TLS.Key == "" {
 		fault("tls.cert", "needs tls.key too")

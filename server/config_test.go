@@ -144,7 +144,7 @@ func TestLoadFaults(t *testing.T) {
 
 	// What values mean.
 	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "tokens_per_minute": -1}]}}`,
-		`config.json:1:72: auth.keys[0].tokens_per_minute: must not be negative; 0 is no limit`)
+		`config.json:1:72: auth.keys[0].tokens_per_minute: must be from 0 to 1000000000000`)
 	f(`{"server": {"port": 65536}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
 	f(`{"server": {"port": -1}}`, `config.json:1:21: server.port: must be from 0 to 65535`)
 	f(`{"server": {"host": ""}}`, `config.json:1:21: server.host: is neither an IP address nor a host name; write it without scheme, port and path`)
@@ -152,13 +152,56 @@ func TestLoadFaults(t *testing.T) {
 	f(`{"server": {"host": "127.0.0.256"}}`, `config.json:1:21: server.host: is neither an IP address nor a host name; write it without scheme, port and path`)
 	f(`{"server": {"hosts": ["ok.example", "a.example:80"]}}`,
 		`config.json:1:37: server.hosts[1]: is neither an IP address nor a host name; write it without scheme, port and path`)
-	f(`{"server": {"max_body": "1023B"}}`, `config.json:1:25: server.max_body: must be at least 1KiB`)
+	f(`{"server": {"max_body": "1023B"}}`, `config.json:1:25: server.max_body: must be from 1KiB to 1TiB`)
 	f(`{"server": {"max_inflight_bytes": "1MiB"}}`, `config.json:1:35: server.max_inflight_bytes: must be at least max_body`)
-	f(`{"server": {"max_connections": -1}}`, `config.json:1:32: server.max_connections: must not be negative`)
+	f(`{"server": {"max_connections": -1}}`, `config.json:1:32: server.max_connections: must be from 0 to 1000000`)
 	f(`{"server": {"tls": {"cert": "a.pem"}}}`, `config.json:1:29: server.tls.cert: needs tls.key too`)
 	f(`{"server": {"tls": {"key": "a.pem"}}}`, `config.json:1:28: server.tls.key: needs tls.cert too`)
 	f(`{"server": {"host": "0.0.0.0"}, "auth": {"enabled": false}}`,
 		`config.json:1:21: server.host: auth is off, so the host must be 127.0.0.1, ::1 or localhost`)
+}
+
+// Every number of every section has its bounds from the tags of its field, which
+// the decoder and the schema read alike.
+func TestBounds(t *testing.T) {
+	schema := configSchema(t)
+	provider := func(field string) string {
+		return `{"upstream": {"providers": [{"name": "p", "type": "demo", ` + field + `}]}}`
+	}
+	key := func(field string) string {
+		return `{"auth": {"keys": [{"name": "k", "key": "${KEY}", ` + field + `}]}}`
+	}
+	for _, c := range []struct{ text, field, bounds string }{
+		{`{"server": {"port": 65536}}`, "server.port", "0 to 65535"},
+		{`{"server": {"max_connections": -1}}`, "server.max_connections", "0 to 1000000"},
+		{`{"server": {"max_body": 0}}`, "server.max_body", "1KiB to 1TiB"},
+		{`{"server": {"max_inflight_bytes": 9223372036854775807}}`, "server.max_inflight_bytes", "1KiB to 1TiB"},
+		{`{"logs": {"max_file": 65535}}`, "logs.max_file", "64KiB to 1024TiB"},
+		{`{"logs": {"max_total": 1}}`, "logs.max_total", "128KiB to 1024TiB"},
+		{`{"logs": {"ring": -1}}`, "logs.ring", "1 to 1000000"},
+		{`{"logs": {"ring": 1000001}}`, "logs.ring", "1 to 1000000"},
+		{`{"upstream": {"retries": -1}}`, "upstream.retries", "0 to 10"},
+		{`{"upstream": {"cooldown": {"after": -1}}}`, "upstream.cooldown.after", "0 to 1000000"},
+		{`{"upstream": {"models": {"m": [{"to": "demo/a", "weight": -1}]}}}`, "upstream.models.m.targets[0].weight", "0 to 1000000"},
+		{provider(`"max_concurrency": -1`), "upstream.providers[0].max_concurrency", "0 to 1000000"},
+		{provider(`"max_concurrency": 2305843009213693952`), "upstream.providers[0].max_concurrency", "0 to 1000000"},
+		{key(`"requests_per_minute": -1`), "auth.keys[0].requests_per_minute", "0 to 1000000000"},
+		{key(`"tokens_per_minute": -1`), "auth.keys[0].tokens_per_minute", "0 to 1000000000000"},
+		{key(`"concurrency": 1000001`), "auth.keys[0].concurrency", "0 to 1000000"},
+	} {
+		writeConfig(t, c.text)
+		_, err := server.Load("config.json", configEnv)
+		if want := c.field + ": must be from " + c.bounds; err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", c.text, err, want)
+		}
+		var value any
+		if err := json.Unmarshal([]byte(c.text), &value); err != nil {
+			t.Fatal(err)
+		}
+		if len(violations(schema, value, "")) == 0 {
+			t.Errorf("the schema accepts %s", c.text)
+		}
+	}
 }
 
 func TestLoadReportsEveryFaultInOrder(t *testing.T) {
@@ -181,7 +224,7 @@ func TestLoadReportsEveryFaultInOrder(t *testing.T) {
 		`./config.json:4:37: server.host: expected a string, got a number`,
 		`./config.json:4:58: server.drain: expected a duration such as "30s", got "1 hour"`,
 		`./config.json:5:17: server.max_body: expected a size such as "32MiB" or a number of bytes, got "big"`,
-		`./config.json:5:46: server.max_inflight_bytes: must be at least max_body`,
+		`./config.json:5:46: server.max_inflight_bytes: must be from 1KiB to 1TiB`,
 	}, "\n")
 	if faults.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", faults, want)

@@ -22,6 +22,7 @@ import (
 //	doc      the description in the schema
 //	enum     the strings that are accepted, separated by commas
 //	unit     "bytes" on an int64: "32MiB" or a number
+//	min, max the least and the greatest number, with a unit where the field has one
 //	path     "true": a file, relative to the config file's folder
 //	secret   "true": the value shows up in no message
 //	unset    the field that takes the name of an unset ${NAME}, which is a warning then
@@ -316,8 +317,34 @@ func (d *configDecoder) integer(n *jsonNode, s configSlot) {
 	case err != nil:
 		d.fault(n.at, s.path, "expected a whole number, got %s", n.text)
 	default:
-		s.value.SetInt(i)
+		d.bounded(n, s, i)
 	}
+}
+
+// bounded fills a number that must be within the bounds of its field.
+func (d *configDecoder) bounded(n *jsonNode, s configSlot, i int64) {
+	least, greatest := s.tag.Get("min"), s.tag.Get("max")
+	low, high := bound(least, math.MinInt64), bound(greatest, math.MaxInt64)
+	switch {
+	case low <= i && i <= high:
+		s.value.SetInt(i)
+	case greatest == "":
+		d.fault(n.at, s.path, "must be at least %s", least)
+	default:
+		d.fault(n.at, s.path, "must be from %s to %s", least, greatest)
+	}
+}
+
+// bound returns the number in a min or max tag, unlimited where there is none.
+func bound(text string, unlimited int64) int64 {
+	if text == "" {
+		return unlimited
+	}
+	n, ok := parseSize(text)
+	if !ok {
+		panic("server: a bound that is no number: " + text)
+	}
+	return n
 }
 
 // size fills a number of bytes.
@@ -336,7 +363,7 @@ func (d *configDecoder) size(n *jsonNode, s configSlot) {
 		d.refuseText(n, s, expected)
 		return
 	}
-	s.value.SetInt(bytes)
+	d.bounded(n, s, bytes)
 }
 
 // parseSize reads a whole number of bytes, or of the unit that follows it.

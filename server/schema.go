@@ -33,7 +33,8 @@ type jsonSchema struct {
 	AnyOf                []*jsonSchema          `json:"anyOf,omitempty"`
 	Enum                 []string               `json:"enum,omitempty"`
 	Pattern              string                 `json:"pattern,omitempty"`
-	Minimum              *int                   `json:"minimum,omitempty"`
+	Minimum              *int64                 `json:"minimum,omitempty"`
+	Maximum              *int64                 `json:"maximum,omitempty"`
 	Items                *jsonSchema            `json:"items,omitempty"`
 	Properties           map[string]*jsonSchema `json:"properties,omitempty"`
 	AdditionalProperties any                    `json:"additionalProperties,omitempty"` // false, or the schema of each
@@ -51,7 +52,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	case t == timeType:
 		return &jsonSchema{Type: "string", Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)$` + referencePattern}
 	case tag.Get("unit") == "bytes":
-		return &jsonSchema{Type: []string{"integer", "string"}, Minimum: new(int), Pattern: `^[0-9]+(([KMGT]i?)?B)?$` + referencePattern}
+		return withBounds(&jsonSchema{Type: []string{"integer", "string"}, Pattern: `^[0-9]+(([KMGT]i?)?B)?$` + referencePattern}, tag)
 	case tag.Get("enum") != "" && t.Kind() == reflect.String:
 		return &jsonSchema{Type: "string", AnyOf: []*jsonSchema{
 			{Enum: strings.Split(tag.Get("enum"), ",")},
@@ -86,11 +87,22 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	case reflect.Bool:
 		return &jsonSchema{Type: "boolean"}
 	case reflect.Int, reflect.Int64:
-		return &jsonSchema{Type: "integer"}
+		return withBounds(&jsonSchema{Type: "integer"}, tag)
 	case reflect.String:
 		return &jsonSchema{Type: "string"}
 	}
 	panic("server: config.json has no form for " + t.String())
+}
+
+// withBounds adds the least and the greatest number of the tag to s.
+func withBounds(s *jsonSchema, tag reflect.StructTag) *jsonSchema {
+	if text := tag.Get("min"); text != "" {
+		s.Minimum = new(bound(text, 0))
+	}
+	if text := tag.Get("max"); text != "" {
+		s.Maximum = new(bound(text, 0))
+	}
+	return s
 }
 
 // orShort accepts what s does, and of other types what short does.

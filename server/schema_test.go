@@ -131,6 +131,9 @@ func violations(schema map[string]any, value any, path string) (faults []string)
 		if minimum, ok := schema["minimum"].(float64); ok && v < minimum {
 			fail("%v is less than %v", v, minimum)
 		}
+		if maximum, ok := schema["maximum"].(float64); ok && v > maximum {
+			fail("%v is more than %v", v, maximum)
+		}
 	}
 	if types := fmt.Sprint(schema["type"]); schema["type"] != nil && !slices.Contains(strings.Fields(strings.Trim(types, "[]")), kind) {
 		fail("%s is not %s", kind, types)

@@ -190,13 +190,22 @@ func (s *Server) Reload(cfg *Config) error {
 // errOpen refuses to switch keys off while other machines can reach the listener.
 var errOpen = errors.New("server: auth.enabled is false, but the gateway still listens beyond loopback; restart it with a loopback host first")
 
-// put compiles cfg and swaps it in, for a listener on host. The caller holds changing.
-func (s *Server) put(cfg *Config, host string) error {
+// put compiles cfg and swaps it in, for a listener on host. A config that makes the
+// code panic is a failed reload like any other: what serves goes on serving. The
+// caller holds changing.
+func (s *Server) put(cfg *Config, host string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("server: this config cannot be put in force: %v", p)
+			s.noteReload(err)
+		}
+	}()
 	if !cfg.Auth.Enabled && !isLoopback(host) {
 		s.noteReload(errOpen)
 		return errOpen
 	}
-	g, err := s.compile(cfg, s.gateway.Load())
+	var g *gateway
+	g, err = s.compile(cfg, s.gateway.Load())
 	if err == nil {
 		s.gateway.Store(g)
 	}

@@ -261,6 +261,45 @@ func TestWithoutKeysForeignPagesAreRefused(t *testing.T) {
 	}
 }
 
+// A reload that panics leaves the old config in force and says so.
+func TestReloadPanics(t *testing.T) {
+	g := start(t, withKeys)
+	if err := g.server.Reload(nil); err == nil {
+		t.Fatal("a config that is none was put in force")
+	}
+	if res, _ := g.do("POST", "/v1/chat/completions", chat, "Authorization", "Bearer "+plainKey); res.StatusCode != 200 {
+		t.Errorf("after it: status %d", res.StatusCode)
+	}
+	if _, status := g.do("GET", "/_status", "", "Authorization", "Bearer "+adminKey); !strings.Contains(status, "cannot be put in force") {
+		t.Errorf("/_status does not tell: %s", status)
+	}
+}
+
+// A file with a number out of its bounds changes nothing, whichever way it is told.
+func TestReloadOutOfBounds(t *testing.T) {
+	g := start(t, withKeys)
+	const bad = `{"auth":{"keys":[]},"upstream":{"providers":[{"name":"demo","type":"demo","models":["demo-*"],"max_concurrency":-1}]}}`
+	path := filepath.Join(g.dir, "config.json")
+	shown, text := g.do("GET", "/_config", "", "Authorization", "Bearer "+adminKey)
+	before, _ := os.ReadFile(path)
+	if res, body := g.do("PUT", "/_config?check=1", bad, "Authorization", "Bearer "+adminKey); !strings.Contains(body, "max_concurrency") {
+		t.Errorf("check: %d %s", res.StatusCode, body)
+	}
+	res, body := g.do("PUT", "/_config", bad, "Authorization", "Bearer "+adminKey, "If-Match", shown.Header.Get("Etag"))
+	if after, _ := os.ReadFile(path); res.StatusCode != 422 || !strings.Contains(body, "max_concurrency") || string(after) != string(before) {
+		t.Errorf("PUT: %d %s (shown: %s)", res.StatusCode, body, text)
+	}
+	if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.server.ReloadFile(); err == nil || !strings.Contains(err.Error(), "max_concurrency") {
+		t.Errorf("reload: %v", err)
+	}
+	if res, _ := g.do("POST", "/v1/chat/completions", chat, "Authorization", "Bearer "+plainKey); res.StatusCode != 200 {
+		t.Errorf("after it: status %d", res.StatusCode)
+	}
+}
+
 func TestReload(t *testing.T) {
 	g := start(t, withKeys)
 	if err := g.server.Reload(g.load(`{"server":{"port":1234},"auth":{"keys":[{"name":"new","key":"new-key-0123456789abcdef","admin":true}]}}`)); err != nil {

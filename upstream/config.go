@@ -31,7 +31,7 @@ type Route struct {
 // TargetConfig is one target of a Route.
 type TargetConfig struct {
 	To     string `json:"to" short:"true" doc:"provider/model, or provider/* for the name that was asked for."`
-	Weight int    `json:"weight" default:"1" min:"0" doc:"The share of a target, under the strategy weighted."`
+	Weight int    `json:"weight" default:"1" min:"0" max:"1000000" doc:"The share of a target, under the strategy weighted."`
 }
 
 // ProviderConfig is one provider.
@@ -45,7 +45,7 @@ type ProviderConfig struct {
 	Headers        map[string]string `json:"headers,omitempty" secret:"true" doc:"Headers to add to each request."`
 	StreamUsage    bool              `json:"stream_usage" default:"true" doc:"Ask OpenAI chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
 	Proxy          string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
-	MaxConcurrency int               `json:"max_concurrency,omitempty" min:"0" doc:"Calls at a time. Four times as many wait, further ones go elsewhere or are refused. 0: no limit."`
+	MaxConcurrency int               `json:"max_concurrency,omitempty" min:"0" max:"1000000" doc:"Calls at a time. Four times as many wait, further ones go elsewhere or are refused. 0: no limit."`
 	Timeouts       Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
 
 	// Missing names an unset variable of the credentials. Without any credential
@@ -95,15 +95,7 @@ func (c Config) Check(fault, warn func(path, message string)) {
 	for _, pattern := range slices.Sorted(maps.Keys(c.Models)) {
 		c.checkRoute(pattern, fault)
 	}
-	if c.Retries < 0 || c.Retries > maxRetries {
-		fault("retries", fmt.Sprintf("expected 0 to %d", maxRetries))
-	}
-	if c.Cooldown.After < 0 {
-		fault("cooldown.after", "expected a number of failures")
-	}
 }
-
-const maxRetries = 10
 
 func (c Config) checkRoute(pattern string, fault func(path, message string)) {
 	route, at := c.Models[pattern], "models."+pattern
@@ -128,8 +120,6 @@ func (c Config) checkRoute(pattern string, fault func(path, message string)) {
 			fault(at, fmt.Sprintf("unknown provider %q%s", provider, namesHint(c.Providers)))
 		case strings.Contains(model, "*") && model != "*":
 			fault(at, "the target's model is a name, or * alone for the name that was asked for")
-		case t.Weight < 0:
-			fault(at, "a weight is not negative")
 		}
 		weight += t.Weight
 	}

@@ -87,8 +87,9 @@ type gate struct {
 
 const queueFactor = 4
 
+// newGate returns a gate of so many places; 0 is no limit.
 func newGate(slots int) *gate {
-	if slots == 0 {
+	if slots <= 0 {
 		return nil
 	}
 	return &gate{slots: semaphore.NewWeighted(int64(slots)), most: int64(slots) * queueFactor}

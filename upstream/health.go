@@ -7,7 +7,7 @@ import (
 
 // Cooldown says when a target that fails is left alone.
 type Cooldown struct {
-	After int           `json:"after" default:"3" min:"1" doc:"Failures in a row after which a target rests."`
+	After int           `json:"after" default:"3" min:"0" max:"1000000" doc:"Failures in a row after which a target rests. 0: it never does."`
 	For   time.Duration `json:"for" default:"30s" doc:"How long it rests; then one request tries it."`
 }
 
