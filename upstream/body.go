@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -146,22 +145,9 @@ func (b *Body) Release() {
 	}
 }
 
-// maxCopied is the size up to which a request's body is copied for the transport.
-const maxCopied = 3 << 10
-
-// reader gives a reader of parts, n bytes in all, which are slices of the body or
-// of fresh memory. It holds the body until it is closed.
-//
-// A small body is copied instead: of a bytes.Reader net/http knows that it will
-// not block, and sends it in one packet with the head.
-func (b *Body) reader(parts net.Buffers, n int64) io.ReadCloser {
-	if n <= maxCopied {
-		text := make([]byte, 0, n)
-		for _, part := range parts {
-			text = append(text, part...)
-		}
-		return io.NopCloser(bytes.NewReader(text))
-	}
+// reader returns a reader of parts, which are slices of the body or of fresh memory. It holds the body until it is
+// closed.
+func (b *Body) reader(parts net.Buffers) io.ReadCloser {
 	b.refs.Add(1)
 	return &bodyReader{body: b, parts: parts}
 }

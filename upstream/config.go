@@ -164,7 +164,7 @@ func (p ProviderConfig) check(at string, fault, warn func(path, message string))
 			fault(at+".headers."+name, "not a valid header name and value")
 		}
 	}
-	if _, err := proxyFunc(p.Proxy); err != nil {
+	if _, err := proxyOf(p.Proxy, &url.URL{}); err != nil {
 		fault(at+".proxy", err.Error())
 	}
 	if p.Type != typeDemo && p.BaseURL == "" && p.Missing == "" && len(p.credentials()) == 0 {

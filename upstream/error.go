@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -65,24 +64,20 @@ func errTimeout(provider, limit string, d time.Duration) *Error {
 
 // errUnreachable tells in the words of a person why no reply came.
 func errUnreachable(provider string, err error) *Error {
-	what := "could not be reached"
+	what := map[cause]string{
+		unexplained:     "could not be reached",
+		unresolved:      "could not be found (its host name does not resolve)",
+		unreachable:     "refused the connection or is not reachable",
+		badProxy:        "could not be reached through its proxy",
+		badTLS:          "could not be reached over TLS (its certificate was not accepted)",
+		badHTTP:         "sent a reply that is not valid HTTP",
+		closedEarly:     "closed the connection without a reply",
+		closedWhileIdle: "closed the connection without a reply",
+		connectTimeout:  "did not answer in time",
+	}[classify(err)]
 	var op *net.OpError
 	var dns *net.DNSError
-	switch text := err.Error(); {
-	case errors.As(err, &dns):
-		what = "could not be found (its host name does not resolve)"
-	case errors.As(err, &op) && op.Op == "dial":
-		what = "refused the connection or is not reachable"
-	case strings.Contains(text, "tls:") || strings.Contains(text, "x509:"):
-		what = "could not be reached over TLS (its certificate was not accepted)"
-	case strings.Contains(text, "proxyconnect") || strings.Contains(text, "socks connect"):
-		what = "could not be reached through its proxy"
-	case strings.Contains(text, "malformed") || strings.Contains(text, "exceeded"):
-		what = "sent a reply that is not valid HTTP"
-	case strings.Contains(text, "EOF") || strings.Contains(text, "reset") || strings.Contains(text, "closed"):
-		what = "closed the connection without a reply"
-	}
-	if op == nil && dns == nil {
+	if !errors.As(err, &op) && !errors.As(err, &dns) {
 		err = nil // other errors may quote what the provider sent
 	}
 	return &Error{

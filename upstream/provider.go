@@ -1,14 +1,11 @@
 package upstream
 
 import (
-	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
-	"time"
 
 	"proxycast/upstream/demo"
 	"proxycast/upstream/dialect"
@@ -52,7 +49,7 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 	case cfg.Type == typeDemo:
 		p.transport = demo.Transport{}
 	default:
-		if p.transport, err = newTransport(cfg); err != nil {
+		if p.transport, err = newTransport(cfg, base); err != nil {
 			return nil, fmt.Errorf("upstream: provider %q: proxy: %w", cfg.Name, err)
 		}
 	}
@@ -128,52 +125,4 @@ func (p *provider) word(text, other string) string {
 		}
 	}
 	return text
-}
-
-// Limits on a provider's reply head, and on the connections kept for reuse.
-const (
-	maxReplyHeader   = 256 << 10
-	maxIdlePerHost   = 512
-	idleConnLifetime = 90 * time.Second
-	pingAfter        = 15 * time.Second // HTTP/2: silence after which a connection is probed
-)
-
-func newTransport(cfg ProviderConfig) (*http.Transport, error) {
-	proxy, err := proxyFunc(cfg.Proxy)
-	if err != nil {
-		return nil, err
-	}
-	dialer := &net.Dialer{Timeout: cfg.Timeouts.Connect, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                  proxy,
-		DialContext:            dialer.DialContext,
-		TLSHandshakeTimeout:    cfg.Timeouts.Connect,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
-		MaxIdleConns:           0,
-		MaxIdleConnsPerHost:    maxIdlePerHost,
-		IdleConnTimeout:        idleConnLifetime,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxReplyHeader,
-	}, nil
-}
-
-// proxyFunc gives what http.Transport wants for the config's proxy.
-func proxyFunc(text string) (func(*http.Request) (*url.URL, error), error) {
-	switch text {
-	case "":
-		return http.ProxyFromEnvironment, nil
-	case "none":
-		return nil, nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("expected an http://, https:// or socks5:// URL, or none")
-	}
-	switch u.Scheme {
-	case "http", "https", "socks5", "socks5h":
-		return http.ProxyURL(u), nil
-	}
-	return nil, fmt.Errorf("proxy scheme %q is not one of http, https, socks5", u.Scheme)
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"proxycast/upstream/dialect"
@@ -210,7 +209,7 @@ func (a *attempt) send() {
 		a.limits.by("headers", a.asked, a.provider.config.Timeouts.Headers)
 	}
 	res, err := a.provider.transport.RoundTrip(a.newRequest())
-	if err != nil && idleConnectionClosed(err) {
+	if err != nil && classify(err) == closedWhileIdle {
 		res, err = a.provider.transport.RoundTrip(a.newRequest())
 	}
 	if err != nil {
@@ -234,7 +233,7 @@ func (a *attempt) newRequest() *http.Request {
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Header:        header,
-		Body:          a.body.reader(parts, n),
+		Body:          requestBody(a.body, parts, n),
 		ContentLength: n,
 		Host:          a.provider.base.Host,
 	}
@@ -248,13 +247,6 @@ func length(parts net.Buffers) (n int64) {
 	return n
 }
 
-// idleConnectionClosed reports whether a kept-alive connection turned out to be
-// closed before any of the request was on it: sending again repeats nothing.
-// net/http keeps the error for this to itself (errServerClosedIdle).
-func idleConnectionClosed(err error) bool {
-	return strings.HasSuffix(err.Error(), "http: server closed idle connection")
-}
-
 // failure tells why the provider's call broke off with err.
 func (a *attempt) failure(err error) *Error {
 	var limit *Error
@@ -265,8 +257,7 @@ func (a *attempt) failure(err error) *Error {
 		return clientEnd(a.client.Context())
 	}
 	name := a.provider.config.Name
-	var timeout net.Error
-	if a.response == nil && errors.As(err, &timeout) && timeout.Timeout() {
+	if a.response == nil && classify(err) == connectTimeout {
 		return errTimeout(name, "connect", a.provider.config.Timeouts.Connect)
 	}
 	return errUnreachable(name, err)

@@ -1,16 +1,22 @@
 package upstream
 
 import (
+	"bufio"
+	"context"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"proxycast/upstream/dialect"
 )
@@ -135,4 +141,161 @@ func socksProxy(t *testing.T, target string) (address string, names <-chan strin
 		io.Copy(client, provider)
 	}()
 	return ln.Addr().String(), asked
+}
+
+// silentPeer accepts connections and never answers.
+func silentPeer(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String() // the kernel completes the handshake of TCP
+}
+
+// timeouts.connect covers the whole way to a usable connection: TCP, the proxy's part and TLS under one limit.
+func TestConnectIsOneLimit(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	for _, c := range []struct{ name, base, proxy string }{
+		{"TLS", "https://" + silentPeer(t), "none"},
+		{"SOCKS", "http://provider.example", "socks5://" + silentPeer(t)},
+		{"SOCKS, then TLS", "https://provider.example", "socks5://" + silentPeer(t)},
+		{"CONNECT", "https://provider.example", "http://" + silentPeer(t)},
+		{"TLS to the proxy", "https://provider.example", "https://" + silentPeer(t)},
+		{"TLS to the proxy of a plain call", "http://provider.example", "https://" + silentPeer(t)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			got := ask(t, ProviderConfig{BaseURL: c.base, Proxy: c.proxy, Timeouts: Timeouts{Connect: limit, Total: 3 * time.Second}}, nil)
+			if took := time.Since(start); took < limit || took > 2*limit || !strings.Contains(got, "timeouts.connect") {
+				t.Errorf("after %v: %s", took, got)
+			}
+		})
+	}
+}
+
+// A proxy that is slow within the limit leaves only the rest of it to TLS.
+func TestConnectLimitIsShared(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	proxy := connectProxy(t, "HTTP/1.1 200 OK\r\n\r\n", 200*time.Millisecond)
+	start := time.Now()
+	got := ask(t, ProviderConfig{BaseURL: "https://provider.example", Proxy: proxy, Timeouts: Timeouts{Connect: limit, Total: 3 * time.Second}}, nil)
+	if took := time.Since(start); took > 450*time.Millisecond || !strings.Contains(got, "timeouts.connect") {
+		t.Errorf("after %v: %s", took, got)
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	proxy := connectProxy(t, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", 0)
+	if got := ask(t, ProviderConfig{BaseURL: "https://provider.example", Proxy: proxy}, nil); !strings.Contains(got, "through its proxy") {
+		t.Error(got)
+	}
+}
+
+// connectProxy runs an HTTP proxy that answers one CONNECT with answer and is silent from then on.
+func connectProxy(t *testing.T, answer string, after time.Duration) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		ln.Close()
+		<-done
+	})
+	go func() {
+		defer close(done)
+		client, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(client)); err != nil {
+			return
+		}
+		time.Sleep(after)
+		io.WriteString(client, answer)
+		client.SetReadDeadline(time.Now().Add(3 * time.Second))
+		io.Copy(io.Discard, client)
+	}()
+	return "http://" + ln.Addr().String()
+}
+
+// An HTTPS provider behind an HTTP proxy, over HTTP/2 too.
+func TestConnectTunnel(t *testing.T) {
+	provider := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"proto":"`+r.Proto+`"}`)
+	}))
+	provider.EnableHTTP2 = true
+	provider.StartTLS()
+	defer provider.Close()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth(); r.Method != "CONNECT" || user != "me" || password != "secret" {
+			t.Errorf("%s as %s:%s", r.Method, user, password)
+		}
+		to, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer to.Close()
+		from, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer from.Close()
+		io.WriteString(from, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go io.Copy(to, from)
+		io.Copy(from, to)
+	}))
+	defer proxy.Close()
+	trust := func(tr *http.Transport) {
+		tr.TLSClientConfig.RootCAs = x509.NewCertPool()
+		tr.TLSClientConfig.RootCAs.AddCert(provider.Certificate())
+	}
+	got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: strings.Replace(proxy.URL, "http://", "http://me:secret@", 1)}, trust)
+	if got != `{"proto":"HTTP/2.0"}` {
+		t.Error(got)
+	}
+}
+
+// The texts of net/http, as the Go of go.mod writes them.
+func TestClassify(t *testing.T) {
+	for text, want := range map[string]cause{
+		"http: server closed idle connection":                                                 closedWhileIdle,
+		"net/http: HTTP/1.x transport connection broken: http: server closed idle connection": closedWhileIdle,
+		"proxyconnect tcp: EOF":                                                               badProxy,
+		"remote error: tls: bad certificate":                                                  badTLS,
+		"x509: certificate signed by unknown authority":                                       badTLS,
+		`net/http: HTTP/1.x transport connection broken: malformed HTTP response "hello"`:     badHTTP,
+		"net/http: HTTP/1.x transport connection broken: malformed MIME header line: x":       badHTTP,
+		"net/http: server response headers exceeded 262144 bytes; aborted":                    badHTTP,
+		"EOF":            closedEarly,
+		"unexpected EOF": closedEarly,
+		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                     closedEarly,
+		"http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR": closedEarly,
+		"something else": unexplained,
+	} {
+		if got := classify(errors.New(text)); got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+	for _, c := range []struct {
+		err  error
+		want cause
+	}{
+		{&net.DNSError{Err: "no such host", IsNotFound: true}, unresolved},
+		{&connectError{unreachable, syscall.ECONNREFUSED}, unreachable},
+		{&net.OpError{Op: "proxyconnect", Net: "tcp", Err: &connectError{badTLS, io.EOF}}, badProxy},
+		{&net.OpError{Op: "proxyconnect", Net: "tcp", Err: &connectError{badTLS, context.DeadlineExceeded}}, connectTimeout},
+		{&connectError{badProxy, os.ErrDeadlineExceeded}, connectTimeout},
+	} {
+		if got := classify(c.err); got != c.want {
+			t.Errorf("%v: got %d, want %d", c.err, got, c.want)
+		}
+	}
 }
