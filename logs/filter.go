@@ -48,9 +48,12 @@ const (
 	maxValues    = 64  // for one parameter
 )
 
-// parameters are all that a query may have; follow and format are for whoever
-// sends the rows.
-const parameters = "since, until, status, model, provider, key, path, endpoint, stream, min_ms, id, q, limit, cursor, follow, format"
+// filters are the parameters that choose, parameters all that a query may have;
+// follow and format are for whoever sends the rows.
+const (
+	filters    = "since, until, status, model, provider, key, path, endpoint, stream, min_ms, id, q"
+	parameters = filters + ", limit, cursor, follow, format"
+)
 
 // ParseFilter reads a query. A comma, and a parameter given again, mean or;
 // different parameters mean and:
@@ -71,11 +74,7 @@ const parameters = "since, until, status, model, provider, key, path, endpoint, 
 func ParseFilter(query url.Values, now time.Time) (Filter, error) {
 	var f Filter
 	for _, name := range sortedNames(query) {
-		values, err := splitValues(name, query[name])
-		if err == nil {
-			err = f.set(name, values, now)
-		}
-		if err != nil {
+		if err := f.take(name, query[name], now); err != nil {
 			return Filter{}, err
 		}
 	}
@@ -108,6 +107,19 @@ func splitValues(name string, given []string) (values []string, err error) {
 		}
 	}
 	return values, nil
+}
+
+// take takes all that is given for one parameter.
+func (f *Filter) take(name string, given []string, now time.Time) error {
+	values, err := splitValues(name, given)
+	if err != nil {
+		return err
+	}
+	return f.set(name, values, now)
+}
+
+func unknownParameter(name, valid string) error {
+	return fmt.Errorf("%w: unknown parameter %.64q; valid are %s", ErrFilter, name, valid)
 }
 
 // badValue is the error for one value of a parameter.
@@ -168,7 +180,7 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 		f.Before = before
 	case "follow", "format":
 	default:
-		return fmt.Errorf("%w: unknown parameter %.64q; valid are %s", ErrFilter, name, parameters)
+		return unknownParameter(name, parameters)
 	}
 	return err
 }

@@ -5,7 +5,7 @@ import "strings"
 // Grouping is the fields of a record that make groups. The zero Grouping makes none.
 type Grouping struct{ Model, Provider, Key bool }
 
-// parseGrouping reads names with commas between, each once, in any order.
+// parseGrouping reads one name or two with a comma between, in any order.
 func parseGrouping(text string) (by Grouping, ok bool) {
 	fields := map[string]*bool{"model": &by.Model, "provider": &by.Provider, "key": &by.Key}
 	for name := range strings.SplitSeq(text, ",") {
@@ -15,7 +15,7 @@ func parseGrouping(text string) (by Grouping, ok bool) {
 		}
 		*field = true
 	}
-	return by, true
+	return by, by != Grouping{true, true, true}
 }
 
 // String gives the names of the fields with commas between, in one order.

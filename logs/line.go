@@ -95,26 +95,31 @@ func (p *parser) expect(c byte) {
 }
 
 func (p *parser) object(r *Record) {
-	p.expect('{')
-	for more := p.peek() != '}'; more && p.ok; {
-		name := p.str()
-		p.expect(':')
-		p.member(r, name)
-		if more = p.peek() == ','; more {
-			p.i++
-		}
-	}
-	p.expect('}')
+	p.members(func(name string) { p.member(r, name) })
 	if p.peek(); p.i < len(p.text) {
 		p.fail()
 	}
 }
 
-func (p *parser) member(r *Record, name string) {
-	if p.peek() == 'n' {
-		p.word("null")
-		return
+// members reads an object; value reads the value of each name.
+func (p *parser) members(value func(name string)) {
+	p.expect('{')
+	for more := p.peek() != '}'; more && p.ok; {
+		name := p.str()
+		p.expect(':')
+		if p.peek() == 'n' {
+			p.word("null")
+		} else {
+			value(name)
+		}
+		if more = p.peek() == ','; more {
+			p.i++
+		}
 	}
+	p.expect('}')
+}
+
+func (p *parser) member(r *Record, name string) {
 	switch name {
 	case "seq":
 		r.Seq = p.uint()
@@ -138,6 +143,8 @@ func (p *parser) member(r *Record, name string) {
 		r.Provider = p.str()
 	case "status":
 		r.Status = int(p.int(math.MaxInt32))
+	case "count":
+		r.Count = int(p.int(math.MaxInt32))
 	case "stream":
 		if r.Stream = p.peek() == 't'; r.Stream {
 			p.word("true")
@@ -156,18 +163,22 @@ func (p *parser) member(r *Record, name string) {
 		r.CacheReadTokens = p.count()
 	case "cache_write_tokens":
 		r.CacheWriteTokens = p.count()
+	case "cache_write_1h_tokens":
+		r.CacheWrite1h = p.count()
 	case "reasoning_tokens":
 		r.ReasoningTokens = p.count()
 	case "finish_reason":
 		r.FinishReason = p.str()
 	case "attempts":
 		r.Attempts = int(p.int(math.MaxInt32))
+	case "tried":
+		p.list(func() { r.Tried = append(r.Tried, p.try()) })
 	case "error_type":
 		r.ErrorType = p.str()
 	case "error":
 		r.Error = p.str()
 	case "dropped":
-		r.Dropped = p.strs()
+		p.list(func() { r.Dropped = append(r.Dropped, p.str()) })
 	case "request_bytes":
 		r.RequestBytes = p.int(math.MaxInt64)
 	case "response_bytes":
@@ -178,6 +189,12 @@ func (p *parser) member(r *Record, name string) {
 		r.Remote = p.str()
 	case "upstream_id":
 		r.UpstreamID = p.str()
+	case "session":
+		r.Session = p.str()
+	case "trace_id":
+		r.TraceID = p.str()
+	case "instance":
+		r.Instance = p.str()
 	default:
 		p.skip()
 	}
@@ -225,16 +242,36 @@ func (p *parser) escapedStr(from int) (s string) {
 	return s
 }
 
-func (p *parser) strs() (list []string) {
+func (p *parser) try() (t Try) {
+	p.members(func(name string) {
+		switch name {
+		case "provider":
+			t.Provider = p.str()
+		case "model":
+			t.Model = p.str()
+		case "status":
+			t.Status = int(p.int(math.MaxInt32))
+		case "error_type":
+			t.ErrorType = p.str()
+		case "ms":
+			t.Duration = p.millis()
+		default:
+			p.skip()
+		}
+	})
+	return t
+}
+
+// list reads an array; element reads each element of it.
+func (p *parser) list(element func()) {
 	p.expect('[')
 	for more := p.peek() != ']'; more && p.ok; {
-		list = append(list, p.str())
+		element()
 		if more = p.peek() == ','; more {
 			p.i++
 		}
 	}
 	p.expect(']')
-	return list
 }
 
 // number gives the text of a JSON number; strconv, which takes more than JSON
@@ -278,7 +315,7 @@ func (p *parser) int(limit int64) int64 {
 func (p *parser) count() *int64 {
 	n := p.int(math.MaxInt64)
 	if len(p.counts) == cap(p.counts) {
-		p.counts = make([]int64, 0, 5)
+		p.counts = make([]int64, 0, 6)
 	}
 	p.counts = append(p.counts, n)
 	return &p.counts[len(p.counts)-1]

@@ -101,10 +101,6 @@ type walk struct {
 	goOn   func() bool                        // asked now and then; false ends the walk
 	visit  func(seq uint64, line []byte) bool // line is good until it returns; false ends the walk
 
-	// whole, if not nil, is given each rotated file, by its path, of which no row
-	// was visited and all rows are within the sieve's times. rows visits them.
-	whole func(path string, rows func() (end bool, err error)) (end bool, err error)
-
 	rows int
 	back backward
 }
@@ -147,16 +143,7 @@ func (w *walk) files() (end bool, err error) {
 		if err != nil || seg.file == nil {
 			return err == nil, err
 		}
-		before := w.before
-		rows := func() (bool, error) {
-			w.before = before // they may be visited twice
-			return w.file(seg)
-		}
-		if w.whole != nil && seg.unread && seg.span != nil && w.sieve.passesAll(*seg.span) {
-			end, err = w.whole(seg.path, rows)
-		} else {
-			end, err = rows()
-		}
+		end, err = w.file(seg)
 		seg.file.Close()
 		if err != nil || !end {
 			return false, err

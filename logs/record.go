@@ -11,7 +11,8 @@ import (
 // header or body. Token counts are the provider's own; nil is unknown.
 //
 // Every text is capped when it is written, at a character boundary: Client at 120
-// characters, any other at 256 bytes; of Dropped, 32 texts of 64 bytes are kept.
+// characters, any other at 256 bytes; of Dropped, 32 texts of 64 bytes are
+// kept, and of Tried 16 attempts, whose texts have 64 bytes.
 type Record struct {
 	Seq              uint64    // append order, goes on after a restart; set by Store.Add
 	Time             time.Time // when the request began
@@ -24,6 +25,7 @@ type Record struct {
 	UpstreamModel    string // as sent to the provider
 	Provider         string
 	Status           int // 499: the client left; a stream that failed after its 200 keeps 200
+	Count            int // of refusals that this record adds up; 0 for a record of one request
 	Stream           bool
 	Duration         time.Duration // to the last byte
 	TTFT             time.Duration // to the first content; 0 is unknown
@@ -31,9 +33,11 @@ type Record struct {
 	OutputTokens     *int64
 	CacheReadTokens  *int64
 	CacheWriteTokens *int64
+	CacheWrite1h     *int64 // the part of CacheWriteTokens that is kept for an hour
 	ReasoningTokens  *int64
 	FinishReason     string
 	Attempts         int
+	Tried            []Try // the attempts before the last
 	ErrorType        string
 	Error            string   // for the operator
 	Dropped          []string // fields that a translation could not carry
@@ -42,13 +46,26 @@ type Record struct {
 	Client           string // user agent
 	Remote           string
 	UpstreamID       string // the provider's request id
+	Session          string // the client's session
+	TraceID          string
+	Instance         string // the name of the gateway
+}
+
+// Try is one attempt that another one followed.
+type Try struct {
+	Provider  string
+	Model     string
+	Status    int // 0: there was no answer
+	ErrorType string
+	Duration  time.Duration
 }
 
 const (
 	maxText    = 256 // bytes of a text
 	maxClient  = 120 // characters of Client
 	maxDropped = 32  // texts in Dropped
-	maxField   = 64  // bytes of each
+	maxTried   = 16  // attempts in Tried
+	maxField   = 64  // bytes of a text in Dropped or Tried
 
 	timeLayout = "2006-01-02T15:04:05.000Z" // RFC 3339 in UTC; sorts as text
 )
@@ -96,6 +113,9 @@ func (r *Record) appendAfterSeq(dst []byte) []byte {
 	dst = appendOptional(dst, `,"upstream_model":"`, r.UpstreamModel)
 	dst = appendOptional(dst, `,"provider":"`, r.Provider)
 	dst = appendInt(dst, `,"status":`, int64(r.Status))
+	if r.Count > 0 {
+		dst = appendInt(dst, `,"count":`, int64(r.Count))
+	}
 	dst = append(dst, `,"stream":`...)
 	dst = strconv.AppendBool(dst, r.Stream)
 	dst = appendMillis(dst, `,"duration_ms":`, r.Duration)
@@ -106,9 +126,13 @@ func (r *Record) appendAfterSeq(dst []byte) []byte {
 	dst = appendCount(dst, `,"output_tokens":`, r.OutputTokens)
 	dst = appendCount(dst, `,"cache_read_tokens":`, r.CacheReadTokens)
 	dst = appendCount(dst, `,"cache_write_tokens":`, r.CacheWriteTokens)
+	dst = appendCount(dst, `,"cache_write_1h_tokens":`, r.CacheWrite1h)
 	dst = appendCount(dst, `,"reasoning_tokens":`, r.ReasoningTokens)
 	dst = appendOptional(dst, `,"finish_reason":"`, r.FinishReason)
 	dst = appendInt(dst, `,"attempts":`, int64(r.Attempts))
+	if len(r.Tried) > 0 {
+		dst = appendTried(append(dst, `,"tried":`...), r.Tried)
+	}
 	dst = appendOptional(dst, `,"error_type":"`, r.ErrorType)
 	dst = appendOptional(dst, `,"error":"`, r.Error)
 	dst = appendDropped(dst, r.Dropped)
@@ -121,6 +145,9 @@ func (r *Record) appendAfterSeq(dst []byte) []byte {
 	}
 	dst = appendOptional(dst, `,"remote":"`, r.Remote)
 	dst = appendOptional(dst, `,"upstream_id":"`, r.UpstreamID)
+	dst = appendOptional(dst, `,"session":"`, r.Session)
+	dst = appendOptional(dst, `,"trace_id":"`, r.TraceID)
+	dst = appendOptional(dst, `,"instance":"`, r.Instance)
 	return append(dst, '}')
 }
 
@@ -157,6 +184,24 @@ func appendDropped(dst []byte, texts []string) []byte {
 		dst = append(dst, '"')
 		dst = appendEscaped(dst, text, maxField, maxField)
 		dst = append(dst, `",`...)
+	}
+	dst[len(dst)-1] = ']'
+	return dst
+}
+
+// appendTried appends a list, which is not empty, as a JSON array of flat objects.
+func appendTried(dst []byte, list []Try) []byte {
+	dst = append(dst, '[')
+	for _, try := range list[:min(len(list), maxTried)] {
+		dst = appendEscaped(append(dst, `{"provider":"`...), try.Provider, maxField, maxField)
+		dst = appendEscaped(append(dst, `","model":"`...), try.Model, maxField, maxField)
+		dst = appendInt(dst, `","status":`, int64(try.Status))
+		if try.ErrorType != "" {
+			dst = appendEscaped(append(dst, `,"error_type":"`...), try.ErrorType, maxField, maxField)
+			dst = append(dst, '"')
+		}
+		dst = appendMillis(dst, `,"ms":`, try.Duration)
+		dst = append(dst, `},`...)
 	}
 	dst[len(dst)-1] = ']'
 	return dst

@@ -17,11 +17,15 @@ func full() logs.Record {
 	return logs.Record{
 		Seq: 42, Time: time.Date(2026, 11, 23, 10, 20, 30, 45_000_000, time.UTC), ID: "req_1", Key: "开发环境",
 		Method: "POST", Path: "/v1/messages", Endpoint: "messages", Model: "smart", UpstreamModel: "claude-sonnet-4-5",
-		Provider: "anthropic", Status: 200, Stream: true, Duration: 1234567 * time.Microsecond, TTFT: 250500 * time.Microsecond,
-		InputTokens: ptr(1000), OutputTokens: ptr(20), CacheReadTokens: ptr(900), CacheWriteTokens: ptr(0), ReasoningTokens: ptr(7),
+		Provider: "anthropic", Status: 200, Stream: true, Duration: 1234567 * time.Microsecond, TTFT: 250500 * time.Microsecond, Count: 3,
+		InputTokens: ptr(1000), OutputTokens: ptr(20), CacheReadTokens: ptr(900), CacheWriteTokens: ptr(0), CacheWrite1h: ptr(4), ReasoningTokens: ptr(7),
 		FinishReason: "end_turn", Attempts: 2, ErrorType: "api_error", Error: "the provider \"cut\" the stream",
 		Dropped: []string{"logit_bias", "n"}, RequestBytes: 512, ResponseBytes: 4096, Client: "curl/8.5", Remote: "127.0.0.1",
-		UpstreamID: "req_up",
+		UpstreamID: "req_up", Session: "s1", TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", Instance: "eu-1",
+		Tried: []logs.Try{
+			{Provider: "openai", Model: "gpt-4o", Status: 503, ErrorType: "overloaded_error", Duration: 1500 * time.Microsecond},
+			{Provider: "demo", Model: "a\"b"},
+		},
 	}
 }
 
@@ -33,10 +37,13 @@ func TestRecordJSON(t *testing.T) {
 		}
 	}
 	f(full(), `{"seq":42,"time":"2026-11-23T10:20:30.045Z","id":"req_1","key":"开发环境","method":"POST","path":"/v1/messages",`+
-		`"endpoint":"messages","model":"smart","upstream_model":"claude-sonnet-4-5","provider":"anthropic","status":200,"stream":true,`+
-		`"duration_ms":1234.567,"ttft_ms":250.5,"input_tokens":1000,"output_tokens":20,"cache_read_tokens":900,"cache_write_tokens":0,`+
-		`"reasoning_tokens":7,"finish_reason":"end_turn","attempts":2,"error_type":"api_error","error":"the provider \"cut\" the stream",`+
-		`"dropped":["logit_bias","n"],"request_bytes":512,"response_bytes":4096,"client":"curl/8.5","remote":"127.0.0.1","upstream_id":"req_up"}`)
+		`"endpoint":"messages","model":"smart","upstream_model":"claude-sonnet-4-5","provider":"anthropic","status":200,"count":3,"stream":true,`+
+		`"duration_ms":1234.567,"ttft_ms":250.5,"input_tokens":1000,"output_tokens":20,"cache_read_tokens":900,"cache_write_tokens":0,"cache_write_1h_tokens":4,`+
+		`"reasoning_tokens":7,"finish_reason":"end_turn","attempts":2,`+
+		`"tried":[{"provider":"openai","model":"gpt-4o","status":503,"error_type":"overloaded_error","ms":1.5},{"provider":"demo","model":"a\"b","status":0,"ms":0}],`+
+		`"error_type":"api_error","error":"the provider \"cut\" the stream",`+
+		`"dropped":["logit_bias","n"],"request_bytes":512,"response_bytes":4096,"client":"curl/8.5","remote":"127.0.0.1","upstream_id":"req_up",`+
+		`"session":"s1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","instance":"eu-1"}`)
 	f(logs.Record{Time: time.Date(2026, 1, 2, 3, 4, 5, 999_999_999, time.FixedZone("", 3600)), ID: "i", Method: "GET", Path: "/", Status: 404, Duration: 1_999_600},
 		`{"seq":0,"time":"2026-01-02T02:04:05.999Z","id":"i","method":"GET","path":"/","status":404,"stream":false,`+
 			`"duration_ms":2,"attempts":0,"request_bytes":0,"response_bytes":0}`)
@@ -128,6 +135,8 @@ func TestLongestLine(t *testing.T) {
 		Status: math.MinInt32, Duration: math.MaxInt64, TTFT: math.MaxInt64, InputTokens: n, OutputTokens: n, CacheReadTokens: n,
 		CacheWriteTokens: n, ReasoningTokens: n, FinishReason: x, Attempts: math.MinInt32, ErrorType: x, Error: x,
 		Dropped: slices.Repeat([]string{x}, 100), RequestBytes: *n, ResponseBytes: *n, Client: x, Remote: x, UpstreamID: x,
+		Session: x, TraceID: x, Instance: x, Count: math.MaxInt, CacheWrite1h: n,
+		Tried: slices.Repeat([]logs.Try{{Provider: x, Model: x, Status: math.MinInt32, ErrorType: x, Duration: math.MaxInt64}}, 100),
 	}
 	if n := len(rec.AppendJSON(nil)); n >= 64<<10 {
 		t.Errorf("%d bytes", n)

@@ -3,6 +3,7 @@ package logs
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,6 +13,7 @@ type StatsQuery struct {
 	Since, Until time.Time     // since <= Record.Time < until
 	Step         time.Duration // of a series; steps begin at its multiples in UTC
 	By           Grouping      // by model is by Record.Model, as asked for
+	Filter       Filter        // chooses among the records of that time; its own times are passed over
 }
 
 // Stats is what the records of a time add up to.
@@ -31,8 +33,8 @@ type Stats struct {
 
 // Group is the sum of the records that have the same values in the fields of By,
 // and only these fields are set; the value of records without one is empty. There
-// are 200 groups at most; all other records are in one more, whose Name and fields
-// are "other".
+// are the 200 largest groups at most; all other records are in one more, whose Name
+// and fields are "other".
 type Group struct {
 	Name     Name  `json:"name"` // the value; of several fields, the values with ", " between
 	Model    *Name `json:"model,omitempty"`
@@ -98,10 +100,12 @@ const (
 )
 
 // ParseStats reads a query: window (15m, 24h, 7d; 1h if absent), step (likewise;
-// no series if absent) and by (model, provider or key, or several with commas
-// between, in any order). The error wraps ErrFilter.
+// no series if absent), by (model, provider or key, or two of them with a comma
+// between, in any order), and the filters of ParseFilter, of which since and until
+// move the ends of the window. The error wraps ErrFilter.
 func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
-	q := StatsQuery{Until: now.UTC(), Since: now.Add(-defaultWindow).UTC()}
+	var q StatsQuery
+	window := defaultWindow
 	for _, name := range sortedNames(query) {
 		value := strings.Join(query[name], ",")
 		switch name {
@@ -113,71 +117,57 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 			if name == "step" {
 				q.Step = d
 			} else {
-				q.Since = q.Until.Add(-d)
+				window = d
 			}
 		case "by":
 			by, ok := parseGrouping(value)
 			if !ok {
-				return StatsQuery{}, badValue(name, value, "model, provider or key, or several, as in model,key")
+				return StatsQuery{}, badValue(name, value, "model, provider or key, or two of them, as in model,key")
 			}
 			q.By = by
 		default:
-			return StatsQuery{}, fmt.Errorf("%w: unknown parameter %.64q; valid are window, step, by", ErrFilter, name)
+			if !slices.Contains(strings.Split(filters, ", "), name) {
+				return StatsQuery{}, unknownParameter(name, "window, step, by, "+filters)
+			}
+			if err := q.Filter.take(name, query[name], now); err != nil {
+				return StatsQuery{}, err
+			}
 		}
 	}
-	if q.Step > 0 && q.Until.Sub(q.Since)/q.Step > maxSteps {
+	if q.Until = q.Filter.until; q.Until.IsZero() {
+		q.Until = now.UTC()
+	}
+	if q.Since = q.Filter.since; q.Since.IsZero() {
+		q.Since = q.Until.Add(-window)
+	}
+	switch {
+	case !q.Since.Before(q.Until):
+		return StatsQuery{}, fmt.Errorf("%w: since must be before until", ErrFilter)
+	case q.Step > 0 && q.Until.Sub(q.Since)/q.Step > maxSteps:
 		return StatsQuery{}, fmt.Errorf("%w: the window has more than %d steps; make step longer", ErrFilter, maxSteps)
 	}
 	return q, nil
 }
 
-// Stats adds up the records of q's time. It takes five seconds at most; then the
-// answer is Truncated. An error is that of a file that cannot be read.
+// Stats adds up the records of q. It takes five seconds at most; then the answer is
+// Truncated. An error is that of a file that cannot be read.
 func (s *Store) Stats(q StatsQuery) (Stats, error) {
-	f := Filter{since: q.Since, until: q.Until}
+	f := q.Filter
+	f.since, f.until = q.Since, q.Until
 	f.sieve = newSieve(&f)
 	deadline := time.Now().Add(queryTime)
-	into := func(t *tally) func(uint64, []byte) bool {
-		return func(_ uint64, line []byte) bool {
-			if rec, ok := s.parse(line); ok && f.Match(&rec) {
-				t.add(&rec)
-			}
-			return true
+	t := newTally(q.Step, q.By)
+	w := walk{store: s, sieve: &f.sieve, goOn: func() bool { return time.Now().Before(deadline) }, visit: func(_ uint64, line []byte) bool {
+		if rec, ok := s.parse(line); ok && f.Match(&rec) {
+			t.add(&rec)
 		}
-	}
-	all := newTally(q.Step, q.By)
-	w := walk{store: s, sieve: &f.sieve, visit: into(all), goOn: func() bool { return time.Now().Before(deadline) }}
-
-	// What a whole file adds up to does not change. One with too many groups has
-	// none of its own, since another file may have room for them.
-	w.whole = func(path string, rows func() (bool, error)) (end bool, err error) {
-		key := tallyKey{path, q.Step, q.By}
-		t, known := s.tallies.get(key)
-		if !known {
-			t = newTally(q.Step, q.By)
-			w.visit = into(t)
-			end, err = rows()
-			w.visit = into(all)
-			if !end {
-				all.merge(t)
-				return false, err
-			}
-			if t.overflowed {
-				t = nil
-			}
-			s.tallies.put(key, t)
-		}
-		if t == nil {
-			return rows()
-		}
-		all.merge(t)
-		return true, nil
-	}
+		return true
+	}}
 	end, err := w.run()
 	if err != nil {
 		return Stats{}, err
 	}
-	stats := all.stats()
+	stats := t.stats()
 	stats.Since, stats.Until, stats.Truncated = q.Since, q.Until, !end
 	return stats, nil
 }

@@ -156,37 +156,72 @@ func TestStats(t *testing.T) {
 	}
 	none := func(r *logs.Record) string { return "" }
 	model := func(r *logs.Record) string { return r.Model }
-	for range 3 { // from the files; knowing their times; knowing their sums
-		f("", none)
-		f("window=24h", none)
-		f("window=3h&step=5m", none)
-		f("window=9h&step=1h&by=model", model)
-	}
+	f("", none)
+	f("window=24h", none)
+	f("window=3h&step=5m", none)
+	f("window=9h&step=1h&by=model", model)
 	f("window=9h&by=model", model)
 	f("window=9h&step=1h&by=key", func(r *logs.Record) string { return r.Key })
 	f("window=9h&by=provider", func(r *logs.Record) string { return r.Provider })
-	several := func(r *logs.Record) string { return r.Model + ", " + r.Provider + ", " + r.Key }
-	for range 2 {
-		f("window=9h&step=1h&by=key,model,provider", several)
-		f("window=9h&by=key,model", func(r *logs.Record) string { return r.Model + ", " + r.Key })
-	}
+	f("window=9h&step=1h&by=key,provider", func(r *logs.Record) string { return r.Provider + ", " + r.Key })
+	f("window=9h&by=key,model", func(r *logs.Record) string { return r.Model + ", " + r.Key })
 	f("window=2s&by=provider", func(r *logs.Record) string { return r.Provider })
 	add(t, s, logs.Record{Time: noon.Add(-time.Second)})
 	recs = append(recs, logs.Record{Time: noon.Add(-time.Second)})
 	f("window=9h&step=1h&by=model", model)
 }
 
-func TestStatsGroupsAreBounded(t *testing.T) {
+// The 200 largest groups of the window are told apart, wherever their records stand;
+// invented names, of which there may be any number, are in the group of the others.
+func TestStatsKeepsTheLargestGroups(t *testing.T) {
 	s := open(t, small(t.TempDir()))
-	for i := range 3000 {
-		add(t, s, logs.Record{Time: noon.Add(-time.Minute), Model: fmt.Sprint("model", i%1000)})
+	record := func(model string) {
+		add(t, s, logs.Record{Time: noon.Add(-time.Minute), Model: model})
 	}
-	for range 3 {
-		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, By: logs.Grouping{Model: true}})
-		if err != nil || got.Requests != 3000 || len(got.Groups) != 201 || got.Groups[0].Name != "other" || got.Groups[0].Requests != 2400 {
-			t.Errorf("%v, %d groups, %+v", err, len(got.Groups), got.Groups[0])
+	for i := range 600 {
+		record(fmt.Sprint("model", i%200))
+	}
+	for i := range 10_000 {
+		record(fmt.Sprint("invented", i))
+	}
+	for range 2 {
+		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: logs.Grouping{Model: true}})
+		if err != nil || got.Requests != 10_600 || len(got.Groups) != 201 || got.Groups[0].Name != "other" || got.Groups[0].Requests != 10_000 {
+			t.Fatalf("%v, %d groups, %+v", err, len(got.Groups), got.Groups[0])
+		}
+		for _, group := range got.Groups[1:] {
+			if !strings.HasPrefix(string(group.Name), "model") || group.Requests != 3 || group.Series[0].Requests != 3 {
+				t.Errorf("group %+v", group)
+			}
 		}
 	}
+}
+
+// Every filter of the records applies to what they add up to.
+func TestStatsFilters(t *testing.T) {
+	s := open(t, small(t.TempDir()))
+	for i := range 3000 {
+		add(t, s, logs.Record{Time: noon.Add(-time.Duration(i) * time.Second), Model: fmt.Sprint("m", i%3), Status: 200 + i%2*300})
+	}
+	f := func(text string, want int64) {
+		t.Helper()
+		values, _ := url.ParseQuery(text)
+		q, err := logs.ParseStats(values, noon.Add(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Stats(q)
+		if err != nil || got.Requests != want {
+			t.Errorf("%s: %v, %d requests, want %d", text, err, got.Requests, want)
+		}
+	}
+	f("", 3000)
+	f("status=5xx", 1500)
+	f("model=m1", 1000)
+	f("model=m1&status=500&by=model", 500)
+	f("since=2026-11-23T11:50:00Z", 601)
+	f("since=2026-11-23T11:40:00Z&until=2026-11-23T11:50:00Z", 600)
+	f("window=10m&until=2026-11-23T11:50:00Z", 600)
 }
 
 // Of several fields, each group names its own values.
@@ -225,7 +260,7 @@ func TestStatsGroupFields(t *testing.T) {
 	for by, want := range map[string]string{
 		"model":          `{"By":"model","Groups":[{"Name":"m0","Model":"m0","Requests":100},{"Name":"","Model":"","Requests":1}]}`,
 		"provider,model": `{"By":"model,provider","Groups":[{"Name":"m0, p","Model":"m0","Provider":"p","Requests":100},{"Name":", ","Model":"","Provider":"","Requests":1}]}`,
-		"key,model":      `{"By":"model,key","Groups":[{"Name":"other","Model":"other","Key":"other","Requests":101},{"Name":"m2, k99","Model":"m2","Key":"k99","Requests":1}]}`,
+		"key,model":      `{"By":"model,key","Groups":[{"Name":"other","Model":"other","Key":"other","Requests":101},{"Name":"m1, k98","Model":"m1","Key":"k98","Requests":1}]}`,
 	} {
 		if got := groups(by); got != want {
 			t.Errorf("by %s\n got %s\nwant %s", by, got, want)
@@ -241,7 +276,7 @@ func TestParseStatsErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
-	f("windows=1h", "valid are window, step, by")
+	f("windows=1h", "valid are window, step, by, since")
 	f("window=", "15m")
 	f("window=1h,2h", "15m")
 	f("step=1ms", "15m")
@@ -249,6 +284,9 @@ func TestParseStatsErrors(t *testing.T) {
 	f("by=", "model, provider or key")
 	f("by=model,", "model, provider or key")
 	f("by=model,model", "model, provider or key")
+	f("by=model,provider,key", "two of them")
+	f("limit=5", "unknown parameter")
+	f("since=2026-11-23T11:50:00Z&until=2026-11-23T11:40:00Z", "before")
 	f("window=7d&step=1m", "500 steps")
 }
 

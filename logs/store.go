@@ -33,7 +33,6 @@ var (
 type Store struct {
 	ring    *ring
 	journal *journal
-	tallies tallyCache
 
 	dropped atomic.Uint64
 	damaged atomic.Uint64

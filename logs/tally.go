@@ -4,15 +4,23 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
-// tally adds records up by group and step. Tallies can be merged.
+// tally adds records up by group and step.
 type tally struct {
-	step       time.Duration
-	by         Grouping
-	groups     map[groupKey]map[int64]*sums // by the step's begin in Unix ms
-	overflowed bool                         // some are in the group of the others
+	step   time.Duration
+	by     Grouping
+	groups map[groupKey]*group
+	other  *group // what the smallest groups add up to; nil while there is room for all
+	sums   int    // in all groups
+}
+
+// group is the records that have the same values in the fields of a Grouping.
+type group struct {
+	requests int64
+	steps    map[int64]*sums // by the step's begin in Unix ms
 }
 
 // groupKey is the values of a group's fields; those that it is not grouped by are
@@ -21,6 +29,11 @@ type groupKey struct{ model, provider, key string }
 
 func (k groupKey) compare(other groupKey) int {
 	return cmp.Or(cmp.Compare(k.model, other.model), cmp.Compare(k.provider, other.provider), cmp.Compare(k.key, other.key))
+}
+
+// clone returns k without the texts that it is a part of.
+func (k groupKey) clone() groupKey {
+	return groupKey{strings.Clone(k.model), strings.Clone(k.provider), strings.Clone(k.key)}
 }
 
 // sums is a Sum that still grows.
@@ -32,42 +45,69 @@ type sums struct {
 }
 
 func newTally(step time.Duration, by Grouping) *tally {
-	return &tally{step: step, by: by, groups: make(map[groupKey]map[int64]*sums)}
+	return &tally{step: step, by: by, groups: make(map[groupKey]*group)}
 }
+
+// maxSums is how many sums are held before those of the smallest groups so far are
+// merged: invented names must not fill the memory. It is twice what the largest
+// answer has, so that each merging has made room for as many as remain.
+const maxSums = 2 * (maxGroups + 1) * (maxSteps + 2)
 
 func (t *tally) add(rec *Record) {
 	var at int64
 	if t.step > 0 {
 		at = rec.Time.Truncate(t.step).UnixMilli()
 	}
-	t.sums(t.by.of(rec.Model, rec.Provider, rec.Key), at).add(rec)
-}
-
-// sums gives the place for a group and step.
-func (t *tally) sums(group groupKey, at int64) *sums {
-	steps := t.groups[group]
-	if steps == nil && len(t.groups) >= maxGroups {
-		t.overflowed = true
-		group = t.by.of(otherGroups, otherGroups, otherGroups)
-		steps = t.groups[group]
-	}
-	if steps == nil {
-		steps = make(map[int64]*sums)
-		t.groups[group] = steps
-	}
-	s := steps[at]
-	if s == nil {
-		s = new(sums)
-		steps[at] = s
-	}
-	return s
-}
-
-func (t *tally) merge(other *tally) {
-	for _, group := range slices.SortedFunc(maps.Keys(other.groups), groupKey.compare) {
-		for at, s := range other.groups[group] {
-			t.sums(group, at).merge(s)
+	key := t.by.of(rec.Model, rec.Provider, rec.Key)
+	g := t.groups[key]
+	if g == nil {
+		if t.sums >= maxSums {
+			t.keepLargest()
 		}
+		g = &group{steps: make(map[int64]*sums)}
+		t.groups[key.clone()] = g // a key may be a part of much text
+	}
+	g.requests++
+	s, made := g.at(at)
+	t.sums += made
+	s.add(rec)
+}
+
+// keepLargest merges all but the largest groups into the one of the others.
+func (t *tally) keepLargest() {
+	if len(t.groups) <= maxGroups {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(t.groups), func(a, b groupKey) int {
+		return cmp.Or(cmp.Compare(t.groups[b].requests, t.groups[a].requests), a.compare(b))
+	})
+	if t.other == nil {
+		t.other = &group{steps: make(map[int64]*sums)}
+	}
+	for _, key := range keys[maxGroups:] {
+		t.other.merge(t.groups[key])
+		delete(t.groups, key)
+	}
+	t.sums = len(t.other.steps)
+	for _, g := range t.groups {
+		t.sums += len(g.steps)
+	}
+}
+
+// at returns the place of a step, and how many places it made.
+func (g *group) at(at int64) (s *sums, made int) {
+	if s = g.steps[at]; s == nil {
+		s, made = new(sums), 1
+		g.steps[at] = s
+	}
+	return s, made
+}
+
+func (g *group) merge(other *group) {
+	g.requests += other.requests
+	for at, s := range other.steps {
+		sum, _ := g.at(at)
+		sum.merge(s)
 	}
 }
 
@@ -128,54 +168,45 @@ func (s *sums) sum() Sum {
 	}
 }
 
-// stats gives the answer, but for its times.
+// stats returns the answer, but for its times.
 func (t *tally) stats() Stats {
+	t.keepLargest()
 	stats := Stats{Step: t.step.Seconds(), By: t.by.String(), PercentileError: percentileError}
-	var total sums
-	series := make(map[int64]*sums)
-	for key, steps := range t.groups {
-		var group sums
-		for at, s := range steps {
-			group.merge(s)
-			if series[at] == nil {
-				series[at] = new(sums)
-			}
-			series[at].merge(s)
-		}
-		total.merge(&group)
+	all := group{steps: make(map[int64]*sums)}
+	take := func(key groupKey, g *group) {
+		all.merge(g)
 		if t.by != (Grouping{}) {
-			stats.Groups = append(stats.Groups, t.by.group(key, group.sum(), t.points(steps)))
+			stats.Groups = append(stats.Groups, t.by.group(key, g.sum(), t.points(g)))
 		}
 	}
-	stats.Sum = total.sum()
-	stats.Series = t.points(series)
+	for key, g := range t.groups {
+		take(key, g)
+	}
+	if t.other != nil {
+		take(t.by.of(otherGroups, otherGroups, otherGroups), t.other)
+	}
+	stats.Sum = all.sum()
+	stats.Series = t.points(&all)
 	slices.SortFunc(stats.Groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(a.Name, b.Name))
 	})
 	return stats
 }
 
-func (t *tally) points(steps map[int64]*sums) (points []Point) {
+func (g *group) sum() Sum {
+	var total sums
+	for _, s := range g.steps {
+		total.merge(s)
+	}
+	return total.sum()
+}
+
+func (t *tally) points(g *group) (points []Point) {
 	if t.step == 0 {
 		return nil
 	}
-	for _, at := range slices.Sorted(maps.Keys(steps)) {
-		points = append(points, Point{time.UnixMilli(at).UTC(), steps[at].sum()})
+	for _, at := range slices.Sorted(maps.Keys(g.steps)) {
+		points = append(points, Point{time.UnixMilli(at).UTC(), g.steps[at].sum()})
 	}
 	return points
-}
-
-// size is about what t, which may be nil, takes in memory.
-func (t *tally) size() (bytes int) {
-	bytes = 200
-	if t == nil {
-		return bytes
-	}
-	for group, steps := range t.groups {
-		bytes += len(group.model) + len(group.provider) + len(group.key) + 96
-		for _, s := range steps {
-			bytes += 200 + 8*(len(s.duration)+len(s.ttft))
-		}
-	}
-	return bytes
 }
