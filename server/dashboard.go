@@ -67,7 +67,6 @@ func showPage(x *exchange, r *http.Request) {
 	}
 	p, ok := x.server.pages[name]
 	if !ok {
-		x.silent = false
 		x.fail(dialect.Failure{Status: http.StatusNotFound, Code: "not_found", Message: "the dashboard has no such file"}, nil)
 		return
 	}

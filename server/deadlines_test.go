@@ -42,7 +42,7 @@ func TestSilenceIsNotAStalledClient(t *testing.T) {
 					l := pipeListener{make(chan net.Conn), make(chan struct{})}
 					srv := &http.Server{Protocols: &p, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						x := (&Server{}).newExchange(nil, w, r)
-						x.silent = true
+						x.recording = recordNever
 						defer x.finish(r)
 						io.WriteString(x, "data: 1\n\n")
 						http.NewResponseController(x).Flush()

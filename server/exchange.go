@@ -43,14 +43,14 @@ type exchange struct {
 	rec     logs.Record
 	start   time.Time
 
-	silent   bool // leaves no record
-	onPage   bool // it comes from the dashboard, by its session
-	aborted  bool // the connection must be broken
-	status   int
-	declared int64 // the reply's Content-Length; -1: none
-	written  int64
-	held     []byte // the withheld last byte
-	deadline time.Time
+	recording recording
+	onPage    bool // it comes from the dashboard, by its session
+	aborted   bool // the connection must be broken
+	status    int
+	declared  int64 // the reply's Content-Length; -1: none
+	written   int64
+	held      []byte // the withheld last byte
+	deadline  time.Time
 
 	multiplexed bool // HTTP/2
 }
@@ -152,8 +152,11 @@ func (x *exchange) finish(r *http.Request) {
 		} else {
 			x.aborted = true
 		}
+		if p != http.ErrAbortHandler {
+			x.recording = recordAlways
+		}
 	}
-	if !x.silent {
+	if x.recorded() {
 		x.record()
 	}
 	if x.aborted {
@@ -170,6 +173,27 @@ func (x *exchange) finish(r *http.Request) {
 
 // refusedBody is how long the rest of a refused request's body may take.
 const refusedBody = 2 * time.Second
+
+// recording is a route's policy: which of its answers leave a record. A panic
+// always does.
+type recording int
+
+const (
+	recordAlways   recording = iota // the client API, and what has no route
+	recordFailures                  // operators and the dashboard: what was refused, or failed
+	recordNever                     // open routes and preflights
+)
+
+// recorded reports whether the exchange leaves a record by the policy of its route.
+func (x *exchange) recorded() bool {
+	switch x.recording {
+	case recordAlways:
+		return true
+	case recordFailures:
+		return x.status >= http.StatusBadRequest || x.rec.ErrorType != ""
+	}
+	return false
+}
 
 func (x *exchange) record() {
 	if x.rec.Status == 0 {

@@ -60,7 +60,6 @@ func queryLogs(x *exchange, r *http.Request) {
 
 // failQuery answers a query that is not understood.
 func (x *exchange) failQuery(err error) {
-	x.silent = false
 	x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_query", Message: err.Error()}, errQuery)
 }
 
@@ -69,7 +68,6 @@ var errQuery = errors.New("the query is not understood")
 
 // failLog answers a query that the log could not be read for.
 func (x *exchange) failLog(err error) {
-	x.silent = false
 	x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "log_unreadable", Message: "the request log cannot be read"}, err)
 }
 

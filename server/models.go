@@ -35,12 +35,14 @@ func modelIn(d dialect.Dialect, m upstream.Model) any {
 
 func listModels(x *exchange, r *http.Request, key *auth.Key) {
 	x.rec.Endpoint = dialect.Models.String()
+	if x.onPage { // the dashboard's own look at the list is no traffic
+		x.recording = recordFailures
+	}
 	models, err := x.gateway.proxy.Models(r.Context(), r.PathValue("provider"), key.Allows)
 	if err != nil {
 		x.failWith(err)
 		return
 	}
-	x.silent = x.onPage // the dashboard's own look at the list is no traffic
 	data := make([]any, len(models))
 	for i, m := range models {
 		data[i] = modelIn(x.dialect, m)

@@ -10,7 +10,8 @@ import (
 // check, CORS (client API only), the mux, authenticate, and its handler.
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	handle := func(pattern string, h handler) { mux.Handle(pattern, h) }
+	handle := func(pattern string, policy recording, h handler) { handleRoute(mux, pattern, policy, h) }
+	operator := func(pattern string, h handler) { handle(pattern, recordFailures, authenticate(admin(h))) }
 
 	// Client API: any key. Each call stands under every base that clients use,
 	// and again pinned to one provider.
@@ -21,44 +22,52 @@ func (s *Server) routes() *http.ServeMux {
 				dialect.Messages, dialect.CountTokens,
 				dialect.Completions, dialect.Moderations, dialect.ImagesGenerations, dialect.AudioSpeech, dialect.Rerank,
 			} {
-				handle("POST "+pin+base+e.Path(), authenticate(relay(e)))
+				handle("POST "+pin+base+e.Path(), recordAlways, authenticate(relay(e)))
 			}
-			handle("GET "+pin+base+"/models", authenticate(listModels))
-			handle("GET "+pin+base+"/models/{id...}", authenticate(showModel))
+			handle("GET "+pin+base+"/models", recordAlways, authenticate(listModels))
+			handle("GET "+pin+base+"/models/{id...}", recordAlways, authenticate(showModel))
 		}
 	}
 
 	// Operator API: admin keys only.
-	handle("GET /_logs", authenticate(admin(queryLogs)))
-	handle("GET /_stats", authenticate(admin(showStats)))
-	handle("GET /_status", authenticate(admin(showStatus)))
-	handle("GET /metrics", authenticate(admin(showMetrics)))
-	handle("POST /_service/stop", authenticate(admin(setPaused(true))))
-	handle("POST /_service/start", authenticate(admin(setPaused(false))))
-	handle("POST /_service/restart", authenticate(admin(restartService)))
-	handle("POST /_service/reload", authenticate(admin(reloadService)))
-	handle("GET /_config", authenticate(admin(showConfig)))
-	handle("PUT /_config", authenticate(admin(putConfig)))
-	handle("POST /_keys", authenticate(admin(newKey)))
-	handle("POST /_providers/{name}/test", authenticate(admin(testProvider)))
+	operator("GET /_logs", queryLogs)
+	operator("GET /_stats", showStats)
+	operator("GET /_status", showStatus)
+	operator("GET /metrics", showMetrics)
+	operator("POST /_service/stop", setPaused(true))
+	operator("POST /_service/start", setPaused(false))
+	operator("POST /_service/restart", restartService)
+	operator("POST /_service/reload", reloadService)
+	operator("GET /_config", showConfig)
+	operator("PUT /_config", putConfig)
+	operator("POST /_keys", newKey)
+	operator("POST /_providers/{name}/test", testProvider)
 
 	// Open, and unrecorded.
 	for _, path := range []string{"/livez", "/health", "/healthz"} {
-		handle("GET "+path, open(live))
+		handle("GET "+path, recordNever, live)
 	}
-	handle("GET /readyz", open(readiness))
-	handle("GET /{$}", open(welcome))
+	handle("GET /readyz", recordNever, readiness)
+	handle("GET /{$}", recordNever, welcome)
 
 	// The dashboard: its files and its login are open, what it shows is not.
-	handle("GET /_ui", open(toDashboard))
-	handle("GET /_ui/{file...}", open(showPage))
-	handle("GET /_ui/session", open(showSession))
-	handle("POST /_ui/login", open(login))
-	handle("POST /_ui/logout", open(logout))
+	handle("GET /_ui", recordFailures, toDashboard)
+	handle("GET /_ui/{file...}", recordFailures, showPage)
+	handle("GET /_ui/session", recordFailures, showSession)
+	handle("POST /_ui/login", recordFailures, login)
+	handle("POST /_ui/logout", recordFailures, logout)
 
 	for _, method := range []string{"GET", "POST"} { // Claude Code's probes
-		handle(method+" /api/hello", open(acknowledge))
-		handle(method+" /api/event_logging/batch", open(acknowledge))
+		handle(method+" /api/hello", recordNever, acknowledge)
+		handle(method+" /api/event_logging/batch", recordNever, acknowledge)
 	}
 	return mux
+}
+
+// handleRoute registers a route with its policy of recording.
+func handleRoute(mux *http.ServeMux, pattern string, policy recording, h handler) {
+	mux.Handle(pattern, handler(func(x *exchange, r *http.Request) {
+		x.recording = policy
+		h(x, r)
+	}))
 }

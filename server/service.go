@@ -71,7 +71,6 @@ func places(faults Faults) []place {
 
 // failConfig answers a config that was not put in force.
 func (x *exchange) failConfig(status int, err error) {
-	x.silent = false
 	x.rec.Status, x.rec.ErrorType, x.rec.Error = status, "invalid_config", "the config was not put in force"
 	var faults Faults
 	errors.As(err, &faults)
@@ -97,7 +96,6 @@ func showConfig(x *exchange, r *http.Request) {
 			return
 		}
 	}
-	x.silent = false
 	x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "config_unreadable",
 		Message: "the config file cannot be read or is not valid JSON: " + x.gateway.config.Path}, err)
 }
@@ -132,7 +130,6 @@ func putConfig(x *exchange, r *http.Request) {
 	path := x.gateway.config.Path
 	body, err := io.ReadAll(http.MaxBytesReader(x, r.Body, maxConfigBytes))
 	if err != nil {
-		x.silent = false
 		x.fail(x.bodyFailure(r, err), nil)
 		return
 	}
@@ -159,13 +156,11 @@ func putConfig(x *exchange, r *http.Request) {
 		x.failConfig(http.StatusUnprocessableEntity, faults)
 		return
 	case r.Header.Get("If-Match") != configTag(present):
-		x.silent = false
 		x.fail(dialect.Failure{Status: http.StatusPreconditionFailed, Code: "config_changed",
 			Message: "the file has changed since it was shown, or If-Match is missing; load it again"}, nil)
 		return
 	}
 	if err := replaceFile(path, text, present, mode); err != nil {
-		x.silent = false
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "config_read_only", Message: "the config file cannot be written: " + path}, err)
 		return
 	}
@@ -210,7 +205,6 @@ func writeWhole(path string, text []byte, mode os.FileMode) error {
 func newKey(x *exchange, r *http.Request) {
 	var form struct{ Name string }
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxLoginBody)).Decode(&form); err != nil || strings.TrimSpace(form.Name) == "" {
-		x.silent = false
 		x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_body", Message: `send {"name": "…"}`}, nil)
 		return
 	}
@@ -223,7 +217,6 @@ func newKey(x *exchange, r *http.Request) {
 func testProvider(x *exchange, r *http.Request) {
 	var form struct{ Model string }
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxLoginBody)).Decode(&form); err != nil && err != io.EOF {
-		x.silent = false
 		x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_body", Message: `send {} or {"model": "…"}`}, nil)
 		return
 	}

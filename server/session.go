@@ -119,7 +119,6 @@ func (x *exchange) stillAdmin(r *http.Request) bool {
 
 // login answers POST /_ui/login.
 func login(x *exchange, r *http.Request) {
-	x.silent = false
 	if err := sameOrigin.Check(r); err != nil {
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "cross_origin", Message: "the login is for the dashboard's own page"}, nil)
 		return
@@ -138,7 +137,6 @@ func login(x *exchange, r *http.Request) {
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "admin_only", Message: "the dashboard takes an admin key"}, nil)
 		return
 	}
-	x.silent = true
 	http.SetCookie(x, &http.Cookie{
 		Name: sessionCookie, Value: x.server.sessions.begin(form.Key, time.Now()), Path: "/", MaxAge: int(sessionLifetime.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
@@ -149,7 +147,6 @@ func login(x *exchange, r *http.Request) {
 // logout answers POST /_ui/logout.
 func logout(x *exchange, r *http.Request) {
 	if err := sameOrigin.Check(r); err != nil {
-		x.silent = false
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "cross_origin", Message: "the logout is for the dashboard's own page"}, nil)
 		return
 	}

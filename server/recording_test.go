@@ -1,0 +1,55 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Whatever the policy of its route, a panic leaves one record and is answered.
+func TestPanicIsRecorded(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.json")
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Load(path, os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := map[string]recording{"always": recordAlways, "failures": recordFailures, "never": recordNever}
+	for name, policy := range policies {
+		handleRoute(s.mux, "GET /_panic/"+name, policy, func(*exchange, *http.Request) { panic("on purpose") })
+		handleRoute(s.mux, "GET /_fine/"+name, policy, func(x *exchange, _ *http.Request) { x.sendJSON(http.StatusOK, "fine") })
+		for path, want := range map[string]int{"/_panic/": 500, "/_fine/": 200} {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1"+path+name, nil))
+			if w.Code != want {
+				t.Errorf("%s%s: status %d", path, name, w.Code)
+			}
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := os.ReadFile(cfg.Logs.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, policy := range policies {
+		for path, want := range map[string]bool{"/_panic/": true, "/_fine/": policy == recordAlways} {
+			line := fmt.Sprintf(`"path":%q`, path+name)
+			if n := strings.Count(string(rows), line); (n == 1) != want || n > 1 {
+				t.Errorf("%s: %d records", path+name, n)
+			}
+		}
+	}
+}
