@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,7 +100,7 @@ func TestFailedRestartChangesNothing(t *testing.T) {
 	defer other.Close()
 	g.write(fmt.Sprintf(`{"server":{"port":%d},"logs":{"file":"taken.jsonl"},"auth":{"keys":[{"name":"b","key":"another-key-0123456789abcdef"}]}}`, port))
 	if err := g.s.Restart(); err == nil {
-		t.Skip("the restart did not fail")
+		t.Fatal("a restart onto a log that another program has succeeded")
 	}
 	req, _ := http.NewRequest("GET", "http://"+g.addr+"/v1/models", nil)
 	req.Header.Set("X-Api-Key", adminKey)
@@ -110,6 +111,133 @@ func TestFailedRestartChangesNothing(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != 200 {
 		t.Errorf("after a failed restart the key of the old config gets %d", res.StatusCode)
+	}
+}
+
+// listenerInode returns what identifies the socket that listens on port.
+func listenerInode(t *testing.T, port int) uint64 {
+	t.Helper()
+	for fd := 3; fd < 1000; fd++ {
+		sa, err := syscall.Getsockname(fd)
+		if in, ok := sa.(*syscall.SockaddrInet4); err != nil || !ok || in.Port != port {
+			continue
+		}
+		var st syscall.Stat_t
+		if v, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); v == 1 && syscall.Fstat(fd, &st) == nil {
+			return st.Ino
+		}
+	}
+	t.Fatalf("nothing listens on port %d", port)
+	return 0
+}
+
+// ask sends a request of a kept key with a Host header, and returns the status.
+func (g *running) ask(host string) int {
+	g.t.Helper()
+	req, _ := http.NewRequest("GET", "http://"+g.addr+"/v1/models", nil)
+	req.Host = host
+	req.Header.Set("X-Api-Key", adminKey)
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
+
+// A restart whose address cannot be had leaves the listener, the log and the config
+// as they were: 1. another program has part of the address, so that letting go of
+// ours does not help; 2. the machine does not have the address, so that nothing would.
+func TestFailedRestartKeepsListenerAndLog(t *testing.T) {
+	for _, host := range []string{"0.0.0.0", "192.0.2.1"} {
+		port := freePort(t)
+		g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d},KEYS}`, port))
+		if host == "0.0.0.0" {
+			other, err := net.Listen("tcp", fmt.Sprintf("127.0.0.2:%d", port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+		}
+		before := listenerInode(t, port)
+		g.write(fmt.Sprintf(`{"server":{"host":%q,"port":%d},"logs":{"file":"new.jsonl"},KEYS}`, host, port))
+		if err := g.s.ReloadFile(); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.s.Restart(); err == nil {
+			t.Fatalf("a restart onto %s succeeded", host)
+		}
+		if host != "0.0.0.0" && listenerInode(t, port) != before {
+			t.Errorf("%s: the listener was let go of", host)
+		}
+		if status := g.ask("127.0.0.1"); status != 200 {
+			t.Errorf("%s: status %d", host, status)
+		}
+		old, _ := os.ReadFile(filepath.Join(g.dir, "data", "requests.jsonl"))
+		if !strings.Contains(string(old), `"/v1/models"`) {
+			t.Errorf("%s: the record went elsewhere", host)
+		}
+		if got := strings.Join(g.s.NeedRestart(), " "); got != "logs server.host" {
+			t.Errorf("%s: a restart is needed for %q", host, got)
+		}
+		g.end()
+	}
+}
+
+// The Host check is about the listener that there is, not the one in the file.
+func TestHostCheckFollowsTheListener(t *testing.T) {
+	for _, c := range []struct {
+		listens, file string
+		want          int
+	}{{"127.0.0.1", "0.0.0.0", 403}, {"0.0.0.0", "127.0.0.1", 200}} {
+		port := freePort(t)
+		g := runGateway(t, fmt.Sprintf(`{"server":{"host":%q,"port":%d},KEYS}`, c.listens, port))
+		g.addr = fmt.Sprintf("127.0.0.1:%d", port)
+		before := g.ask("gateway.example")
+		g.write(fmt.Sprintf(`{"server":{"host":%q,"port":%d},KEYS}`, c.file, port))
+		if err := g.s.ReloadFile(); err != nil {
+			t.Fatal(err)
+		}
+		if after := g.ask("gateway.example"); before != c.want || after != c.want {
+			t.Errorf("listening on %s: %d before the reload, %d after it, want %d", c.listens, before, after, c.want)
+		}
+		if err := g.s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		if status := g.ask("gateway.example"); status == c.want {
+			t.Errorf("after the restart onto %s: %d", c.file, status)
+		}
+		g.end()
+	}
+}
+
+// A restart on the same address leaves nothing behind.
+func TestRestartsLeaveNothing(t *testing.T) {
+	port := freePort(t)
+	config := func(i int) string {
+		return fmt.Sprintf(`{"server":{"port":%d,"max_connections":%d},KEYS}`, port, 100+i%2)
+	}
+	g := runGateway(t, config(0))
+	defer g.end()
+	restart := func(from, to int) {
+		for i := from; i < to; i++ {
+			g.write(config(i))
+			if err := g.s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	restart(1, 3)
+	g.ask("127.0.0.1")
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	before := runtime.NumGoroutine()
+	restart(3, 203)
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines before 200 restarts, %d after", before, after)
 	}
 }
 

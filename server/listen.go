@@ -38,7 +38,7 @@ const (
 	statePollPeriod = 10 * time.Millisecond
 )
 
-// restart asks Run to go over to cfg.
+// restart asks Run to apply config.
 type restart struct {
 	config *Config
 	done   chan error
@@ -70,7 +70,7 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 			return fmt.Errorf("server: %w", err)
 		case <-ctx.Done():
 		case request := <-s.restarts:
-			next, err := s.goOver(now, request.config)
+			next, err := s.apply(now, request.config)
 			if next != now {
 				old := now
 				now = next
@@ -101,45 +101,60 @@ func (s *Server) tidy(before int64) int64 {
 	return before
 }
 
-// goOver puts cfg in force in all its parts. It gives the service that accepts from
-// now on, which is the present one unless the listener changes.
-func (s *Server) goOver(now *service, cfg *Config) (next *service, err error) {
-	defer func() {
-		if err != nil {
-			s.noteReload(err)
-		}
-	}()
-	old, before := s.loaded.Load(), s.gateway.Load()
-	a, b := old.Server, cfg.Server
-	next, late := now, false
-	if a.Host != b.Host || a.Port != b.Port || a.TLS != b.TLS || b.TLS.Cert != "" /* it may be renewed */ || a.MaxConnections != b.MaxConnections {
-		next, err = s.listen(b, now)
-		late = errors.Is(err, ErrBind) && a.Port == b.Port // it may be we who have the address: 127.0.0.1 is part of 0.0.0.0
-		if err != nil && !late {
+// apply puts cfg in force in all its parts, or in none of them. It returns the service
+// that accepts from now on, which is the present one unless the listener changes.
+func (s *Server) apply(now *service, cfg *Config) (next *service, err error) {
+	defer func() { s.noteReload(err) }()
+	old := s.loaded.Load()
+	g, err := s.compile(cfg, s.gateway.Load(), cfg.Server.Host)
+	if err != nil {
+		return now, err
+	}
+	next = now
+	if now.differs(cfg.Server) {
+		next, err = s.listen(cfg.Server, now)
+	}
+	// It may be this gateway that has the address: 127.0.0.1 is part of 0.0.0.0.
+	late := errors.Is(err, syscall.EADDRINUSE) && old.Server.Port == cfg.Server.Port
+	if err != nil && !late {
+		return now, err
+	}
+	if old.Logs != cfg.Logs {
+		if err := s.swapLog(cfg); err != nil {
+			if !late {
+				next.discard(now)
+			}
 			return now, err
 		}
 	}
-	if err = s.put(cfg, b.Host); err == nil && old.Logs != cfg.Logs {
-		err = s.swapLog(cfg)
-	}
-	if err == nil && late {
-		if next, err = s.exchangeAddress(now, b); err != nil {
-			s.gateway.Store(before)
+	if late {
+		if next, err = s.exchangeAddress(now, cfg.Server); err != nil {
+			if old.Logs != cfg.Logs {
+				err = errors.Join(err, s.swapLog(old))
+			}
 			return next, err
 		}
 	}
-	if err != nil {
-		s.gateway.Store(before)
-		if next != nil && next != now && next.lease.socket != now.lease.socket {
-			next.lease.Close()
-		}
-		return now, err
-	}
 	s.loaded.Store(cfg)
+	s.gateway.Store(g)
 	if next != now {
 		next.serve(s)
 	}
 	return next, nil
+}
+
+// differs reports whether cfg needs another service than v. A certificate may have
+// been renewed under the same name.
+func (v *service) differs(cfg Settings) bool {
+	is := v.settings
+	return is.Host != cfg.Host || is.Port != cfg.Port || is.TLS != cfg.TLS || cfg.TLS.Cert != "" || is.MaxConnections != cfg.MaxConnections
+}
+
+// discard gives up v, which has not served, for now, which goes on.
+func (v *service) discard(now *service) {
+	if v != now && v.lease.socket != now.lease.socket {
+		v.lease.Close()
+	}
 }
 
 // exchangeAddress lets go of the present address before it binds the new one. If
@@ -168,14 +183,14 @@ type service struct {
 	end      context.CancelCauseFunc // of the requests
 	inFlight atomic.Int64
 	closing  atomic.Bool // each connection ends with its next answer
-	unused   unusedConns
+	conns    openConns
 	ended    chan error
 }
 
 // listen makes a service with the configured address: bound anew, or taken over
 // from now when that has it. It does not accept yet.
 func (s *Server) listen(cfg Settings, now *service) (*service, error) {
-	v := &service{settings: cfg, ended: make(chan error, 1), unused: unusedConns{conns: map[net.Conn]bool{}}}
+	v := &service{settings: cfg, ended: make(chan error, 1), conns: openConns{unused: map[net.Conn]bool{}, gone: make(chan struct{})}}
 	if cfg.TLS.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
 		if err != nil {
@@ -202,7 +217,7 @@ func bind(cfg Settings) (*net.TCPListener, error) {
 	ln, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%w on %s: the address is in use, perhaps by another ProxyCast; stop that program or set server.port", ErrBind, address)
+		return nil, fmt.Errorf("%w on %s: %w, perhaps by another ProxyCast; stop that program or set server.port", ErrBind, address, syscall.EADDRINUSE)
 	case err != nil:
 		return nil, fmt.Errorf("%w on %s: %w", ErrBind, address, err)
 	}
@@ -229,7 +244,7 @@ func (v *service) serve(s *Server) {
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * before any check
 		BaseContext:                  func(net.Listener) context.Context { return v.requests },
-		ConnState:                    v.unused.track,
+		ConnState:                    v.conns.track,
 		ErrorLog:                     log.New(os.Stderr, "proxycast: ", 0),
 	}
 	if addr, ok := v.Addr().(*net.TCPAddr); ok {
@@ -250,16 +265,24 @@ func (v *service) answer(s *Server, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the gateway has moved to another address", http.StatusServiceUnavailable)
 		return
 	}
-	s.ServeHTTP(w, r)
+	s.answer(w, r, isLoopback(v.settings.Host))
 }
 
 // retire ends a service that next has replaced. To close a kept-alive connection
-// may lose the request that is on its way: where the address stays, the connections
-// stay until they are idle for long, or all ends; where it changes, they have some
-// time to end with an answer.
+// may lose the request that is on its way: where the address stays, the service
+// lasts until its last connection has ended, or all ends; where it changes, the
+// connections have some time to end with an answer.
 func (s *Server) retire(v, next *service) {
 	if v.lease.socket == next.lease.socket {
-		<-s.stopping.Done()
+		select {
+		case <-v.ended: // it accepts no more
+			v.conns.retire()
+		case <-s.stopping.Done():
+		}
+		select {
+		case <-v.conns.gone:
+		case <-s.stopping.Done():
+		}
 	} else {
 		v.lease.Close()
 		v.closing.Store(true)
@@ -277,7 +300,7 @@ func (s *Server) drain(v *service) {
 	defer cancel()
 	defer v.end(nil)
 	// Shutdown would wait 5 s for connections that have not sent a byte.
-	grace := time.AfterFunc(unusedGrace, v.unused.close)
+	grace := time.AfterFunc(unusedGrace, v.conns.closeUnused)
 	defer grace.Stop()
 	if v.srv.Shutdown(ctx) == nil {
 		return
@@ -339,29 +362,54 @@ func (l *lease) Close() error {
 	return nil
 }
 
-// unusedConns knows the connections that have not sent a byte yet.
-type unusedConns struct {
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+// openConns knows a service's open connections, and those of them that have not sent
+// a byte yet.
+type openConns struct {
+	mu      sync.Mutex
+	open    int
+	unused  map[net.Conn]bool
+	retired bool
+	gone    chan struct{} // closed when the service is retired and has none left
 }
 
-func (u *unusedConns) track(c net.Conn, state http.ConnState) {
+// track is the http.Server's ConnState.
+func (o *openConns) track(c net.Conn, state http.ConnState) {
 	if state == http.StateIdle {
 		return
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if state == http.StateNew {
-		u.conns[c] = true
-	} else {
-		delete(u.conns, c)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		o.open++
+		o.unused[c] = true
+		return
+	case http.StateClosed, http.StateHijacked:
+		o.open--
+		o.tell()
+	}
+	delete(o.unused, c)
+}
+
+// retire says that no connection comes any more.
+func (o *openConns) retire() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.retired = true
+	o.tell()
+}
+
+// tell closes gone when it is time to. The caller holds mu.
+func (o *openConns) tell() {
+	if o.retired && o.open == 0 {
+		close(o.gone)
 	}
 }
 
-func (u *unusedConns) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for c := range u.conns {
+func (o *openConns) closeUnused() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c := range o.unused {
 		c.Close()
 	}
 }

@@ -19,19 +19,28 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h(w.(*unrouted).exchange, r)
 }
 
-// ServeHTTP answers one request with the gateway as it is now.
+// ServeHTTP answers one request with the gateway as it is now, on a listener of the
+// config that was loaded last.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.answer(w, r, isLoopback(s.loaded.Load().Server.Host))
+}
+
+// answer answers one request. onLoopback tells of the listener that it came to: a
+// reload changes the config, but not where the gateway listens.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, onLoopback bool) {
 	g := s.gateway.Load()
 	x := s.newExchange(g, w, r)
 	defer x.finish(r)
 	switch {
-	case !g.hostAllowed(r.Host):
+	case onLoopback && !g.hostAllowed(r.Host):
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "host_not_allowed",
 			Message: fmt.Sprintf("this gateway listens on loopback and does not answer to the host %.100q; list it in server.hosts if it should", r.Host)}, errForeignHost)
 	case isOperator(r.URL.Path):
 		s.dispatch(x, r)
 	default:
-		x.silent = r.Method == http.MethodOptions // a preflight, which CORS answers; dispatch takes it back
+		if r.Method == http.MethodOptions { // a preflight, unless CORS passes it on to dispatch
+			x.recording = recordNever
+		}
 		g.cors.ServeHTTP(x, r)
 	}
 }
@@ -48,7 +57,7 @@ func isOperator(path string) bool {
 // (404, 405) is answered in the dialect of the path.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	x := w.(*exchange)
-	x.silent = false
+	x.recording = recordAlways // until a route says otherwise
 	u := &unrouted{exchange: x}
 	if isClean(r.URL.Path) && r.Method != http.MethodConnect {
 		s.mux.ServeHTTP(u, r)
@@ -92,9 +101,6 @@ func isClean(path string) bool {
 // hostAllowed guards a gateway on loopback against DNS rebinding: a page that
 // has its own name resolve to 127.0.0.1 still sends its own Host.
 func (g *gateway) hostAllowed(host string) bool {
-	if !g.onLoopback {
-		return true
-	}
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -162,7 +168,7 @@ func (x *exchange) failKey(err error) {
 	x.fail(f, nil)
 }
 
-// admin lets admin keys pass. What they then do leaves no record.
+// admin lets admin keys pass.
 func admin(next handler) func(*exchange, *http.Request, *auth.Key) {
 	return func(x *exchange, r *http.Request, key *auth.Key) {
 		if !key.Admin {
@@ -174,16 +180,7 @@ func admin(next handler) func(*exchange, *http.Request, *auth.Key) {
 			x.fail(dialect.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send Content-Type: application/json"}, nil)
 			return
 		}
-		x.silent = true
 		x.Header()["Cache-Control"] = []string{"no-store"}
-		next(x, r)
-	}
-}
-
-// open marks a route that asks for no key and leaves no record.
-func open(next handler) handler {
-	return func(x *exchange, r *http.Request) {
-		x.silent = true
 		next(x, r)
 	}
 }

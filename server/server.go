@@ -65,7 +65,6 @@ type gateway struct {
 	proxy       *upstream.Proxy
 	buffers     *upstream.Buffers
 	cors        http.Handler
-	onLoopback  bool
 	crossOrigin *http.CrossOriginProtection // nil: keys are asked for
 }
 
@@ -74,7 +73,7 @@ func New(cfg *Config, store *logs.Store) (*Server, error) {
 	s := &Server{started: time.Now(), metrics: newMetrics(), pages: loadPages(), restarts: make(chan restart)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.mux = s.routes()
-	g, err := s.compile(cfg, &gateway{})
+	g, err := s.compile(cfg, &gateway{}, cfg.Server.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -184,34 +183,16 @@ func (s *Server) noteReload(err error) {
 func (s *Server) Reload(cfg *Config) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	return s.put(cfg, s.loaded.Load().Server.Host)
-}
-
-// errOpen refuses to switch keys off while other machines can reach the listener.
-var errOpen = errors.New("server: auth.enabled is false, but the gateway still listens beyond loopback; restart it with a loopback host first")
-
-// put compiles cfg and swaps it in, for a listener on host. A config that makes the
-// code panic is a failed reload like any other: what serves goes on serving. The
-// caller holds changing.
-func (s *Server) put(cfg *Config, host string) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("server: this config cannot be put in force: %v", p)
-			s.noteReload(err)
-		}
-	}()
-	if !cfg.Auth.Enabled && !isLoopback(host) {
-		s.noteReload(errOpen)
-		return errOpen
-	}
-	var g *gateway
-	g, err = s.compile(cfg, s.gateway.Load())
+	g, err := s.compile(cfg, s.gateway.Load(), s.loaded.Load().Server.Host)
 	if err == nil {
 		s.gateway.Store(g)
 	}
 	s.noteReload(err)
 	return err
 }
+
+// errOpen refuses to switch keys off while other machines can reach the listener.
+var errOpen = errors.New("server: auth.enabled is false, but the gateway still listens beyond loopback; restart it with a loopback host first")
 
 // Restart reads the config file and puts all of it in force: a changed address is
 // bound before the old one is let go of, and what is under way there finishes within
@@ -232,9 +213,19 @@ func (s *Server) Restart() error {
 	}
 }
 
-// compile builds a gateway that takes over from prev what outlives a reload.
-func (s *Server) compile(cfg *Config, prev *gateway) (*gateway, error) {
-	g := &gateway{config: cfg, onLoopback: isLoopback(cfg.Server.Host), buffers: prev.buffers}
+// compile builds a gateway for a listener on host. It takes over from prev what
+// outlives a reload, and leaves prev as it is. A config that makes the code panic is
+// an error like any other: what serves goes on serving.
+func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			g, err = nil, fmt.Errorf("server: this config cannot be put in force: %v", p)
+		}
+	}()
+	if !cfg.Auth.Enabled && !isLoopback(host) {
+		return nil, errOpen
+	}
+	g = &gateway{config: cfg, buffers: prev.buffers}
 	if prev.config == nil || prev.config.Server.MaxInflightBytes != cfg.Server.MaxInflightBytes {
 		g.buffers = upstream.NewBuffers(cfg.Server.MaxInflightBytes)
 	}
