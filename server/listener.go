@@ -101,9 +101,9 @@ func (s *Server) tidy(before int64) int64 {
 	return before
 }
 
-// apply puts cfg in force in all its parts, or in none of them. It returns the service
+// apply puts cfg in force in all its parts, or in none of them. It returns the listener
 // that accepts from now on, which is the present one unless the listener changes.
-func (s *Server) apply(now *service, cfg *Config) (next *service, err error) {
+func (s *Server) apply(now *listener, cfg *Config) (next *listener, err error) {
 	defer func() { s.noteReload(err) }()
 	old := s.loaded.Load()
 	g, err := s.compile(cfg, s.gateway.Load(), cfg.Server.Host)
@@ -143,23 +143,23 @@ func (s *Server) apply(now *service, cfg *Config) (next *service, err error) {
 	return next, nil
 }
 
-// differs reports whether cfg needs another service than v. A certificate may have
+// differs reports whether cfg needs another listener than v. A certificate may have
 // been renewed under the same name.
-func (v *service) differs(cfg Settings) bool {
+func (v *listener) differs(cfg Settings) bool {
 	is := v.settings
 	return is.Host != cfg.Host || is.Port != cfg.Port || is.TLS != cfg.TLS || cfg.TLS.Cert != "" || is.MaxConnections != cfg.MaxConnections
 }
 
 // discard gives up v, which has not served, for now, which goes on.
-func (v *service) discard(now *service) {
+func (v *listener) discard(now *listener) {
 	if v != now && v.lease.socket != now.lease.socket {
 		v.lease.Close()
 	}
 }
 
 // exchangeAddress lets go of the present address before it binds the new one. If
-// that cannot be had, it gives a service on the old one.
-func (s *Server) exchangeAddress(now *service, settings Settings) (*service, error) {
+// that cannot be had, it gives a listener on the old one.
+func (s *Server) exchangeAddress(now *listener, settings Settings) (*listener, error) {
 	now.lease.Close()
 	next, err := s.listen(settings, nil)
 	if err == nil {
@@ -173,8 +173,8 @@ func (s *Server) exchangeAddress(now *service, settings Settings) (*service, err
 	return back, err
 }
 
-// service is one listener and the HTTP server behind it.
-type service struct {
+// listener is one bound address and the HTTP server behind it.
+type listener struct {
 	settings Settings
 	lease    *lease
 	cert     *tls.Certificate // nil: plain HTTP
@@ -187,10 +187,10 @@ type service struct {
 	ended    chan error
 }
 
-// listen makes a service with the configured address: bound anew, or taken over
+// listen makes a listener with the configured address: bound anew, or taken over
 // from now when that has it. It does not accept yet.
-func (s *Server) listen(cfg Settings, now *service) (*service, error) {
-	v := &service{settings: cfg, ended: make(chan error, 1), conns: openConns{unused: map[net.Conn]bool{}, gone: make(chan struct{})}}
+func (s *Server) listen(cfg Settings, now *listener) (*listener, error) {
+	v := &listener{settings: cfg, ended: make(chan error, 1), conns: openConns{unused: map[net.Conn]bool{}, gone: make(chan struct{})}}
 	if cfg.TLS.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
 		if err != nil {
@@ -225,10 +225,10 @@ func bind(cfg Settings) (*net.TCPListener, error) {
 }
 
 // Addr gives the address that is listened on.
-func (v *service) Addr() net.Addr { return v.lease.Addr() }
+func (v *listener) Addr() net.Addr { return v.lease.Addr() }
 
-// serve begins to accept. A service that had the address before stops to.
-func (v *service) serve(s *Server) {
+// serve begins to accept. A listener that had the address before stops to.
+func (v *listener) serve(s *Server) {
 	v.lease.take()
 	var ln net.Listener = v.lease
 	if v.settings.MaxConnections > 0 {
@@ -253,7 +253,7 @@ func (v *service) serve(s *Server) {
 	go func() { v.ended <- v.srv.Serve(ln) }()
 }
 
-func (v *service) answer(s *Server, w http.ResponseWriter, r *http.Request) {
+func (v *listener) answer(s *Server, w http.ResponseWriter, r *http.Request) {
 	v.inFlight.Add(1)
 	defer v.inFlight.Add(-1)
 	if v.closing.Load() {
@@ -268,11 +268,11 @@ func (v *service) answer(s *Server, w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, isLoopback(v.settings.Host))
 }
 
-// retire ends a service that next has replaced. To close a kept-alive connection
-// may lose the request that is on its way: where the address stays, the service
+// retire ends a listener that next has replaced. To close a kept-alive connection
+// may lose the request that is on its way: where the address stays, the listener
 // lasts until its last connection has ended, or all ends; where it changes, the
 // connections have some time to end with an answer.
-func (s *Server) retire(v, next *service) {
+func (s *Server) retire(v, next *listener) {
 	if v.lease.socket == next.lease.socket {
 		select {
 		case <-v.ended: // it accepts no more
@@ -294,8 +294,8 @@ func (s *Server) retire(v, next *service) {
 	s.drain(v)
 }
 
-// drain ends a service: gently within its drain time, then at once.
-func (s *Server) drain(v *service) {
+// drain ends a listener: gently within its drain time, then at once.
+func (s *Server) drain(v *listener) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.gateway.Load().config.Server.Drain)
 	defer cancel()
 	defer v.end(nil)
@@ -315,7 +315,7 @@ func (s *Server) drain(v *service) {
 	}
 }
 
-// socket is a bound address that one service after another accepts from, so that a
+// socket is a bound address that one listener after another accepts from, so that a
 // restart refuses no connection.
 type socket struct {
 	*net.TCPListener
@@ -323,8 +323,8 @@ type socket struct {
 	owner     atomic.Pointer[lease]
 }
 
-// lease is a service's use of a socket. The socket is closed with the lease of the
-// service that has it.
+// lease is a listener's use of a socket. The socket is closed with the lease of the
+// listener that has it.
 type lease struct {
 	socket *socket
 	closed atomic.Bool
@@ -362,7 +362,7 @@ func (l *lease) Close() error {
 	return nil
 }
 
-// openConns knows a service's open connections, and those of them that have not sent
+// openConns knows a listener's open connections, and those of them that have not sent
 // a byte yet.
 type openConns struct {
 	mu      sync.Mutex
