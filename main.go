@@ -412,7 +412,7 @@ func (c *cli) snippet(args []string) int {
 	if !ok {
 		return exitConfig
 	}
-	text, err := server.Snippet(args[0], cfg.SnippetValues())
+	text, err := server.Snippet(args[0], server.SnippetValuesOf(cfg))
 	if err != nil {
 		fmt.Fprintf(c.stderr, "%v\n", err)
 		return exitConfig

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -75,7 +74,7 @@ func (s *Server) Banner(addr net.Addr, person bool) string {
 
 // sampleCurl gives a command that works when it is pasted into a shell.
 func (g *gateway) sampleCurl(base, keyFile string) string {
-	values := g.config.SnippetValues()
+	values := SnippetValuesOf(g.config)
 	key := ""
 	switch {
 	case !g.config.Auth.Enabled:
@@ -87,9 +86,9 @@ func (g *gateway) sampleCurl(base, keyFile string) string {
 	return fmt.Sprintf(`curl %s/v1/chat/completions%s -H 'Content-Type: application/json' -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'`, base, key, values.OpenAIModel)
 }
 
-// SnippetValues gives what the settings of a client take from the config: the
-// addresses, a shell expression for an admin key, and a model of each dialect.
-func (c *Config) SnippetValues() SnippetValues {
+// SnippetValuesOf returns what the settings of a client take from c: the addresses, a
+// shell expression for an admin key, and a model of each dialect.
+func SnippetValuesOf(c *Config) SnippetValues {
 	v := SnippetValues{
 		OpenAIBaseURL: c.Server.URL() + "/v1", AnthropicBaseURL: c.Server.URL(), Key: "$PROXYCAST_KEY",
 		OpenAIModel: "demo-1", AnthropicModel: "demo-1",
@@ -120,19 +119,6 @@ func (s *Server) baseURL() string {
 		settings.Port = addr.Port
 	}
 	return settings.URL()
-}
-
-// URL gives the address under which a client on this machine reaches a gateway
-// with these settings.
-func (c Settings) URL() string {
-	scheme, host := "http", c.Host
-	if c.TLS.Cert != "" {
-		scheme = "https"
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port))
 }
 
 // pad widens text to n characters.

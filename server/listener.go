@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"proxycast/server/config"
 )
 
 // The listener: bound, served, handed over at a restart, drained at the end.
@@ -145,7 +147,7 @@ func (s *Server) apply(now *listener, cfg *Config) (next *listener, err error) {
 
 // differs reports whether cfg needs another listener than v. A certificate may have
 // been renewed under the same name.
-func (v *listener) differs(cfg Settings) bool {
+func (v *listener) differs(cfg config.Settings) bool {
 	is := v.settings
 	return is.Host != cfg.Host || is.Port != cfg.Port || is.TLS != cfg.TLS || cfg.TLS.Cert != "" || is.MaxConnections != cfg.MaxConnections
 }
@@ -159,7 +161,7 @@ func (v *listener) discard(now *listener) {
 
 // exchangeAddress lets go of the present address before it binds the new one. If
 // that cannot be had, it gives a listener on the old one.
-func (s *Server) exchangeAddress(now *listener, settings Settings) (*listener, error) {
+func (s *Server) exchangeAddress(now *listener, settings config.Settings) (*listener, error) {
 	now.lease.Close()
 	next, err := s.listen(settings, nil)
 	if err == nil {
@@ -175,7 +177,7 @@ func (s *Server) exchangeAddress(now *listener, settings Settings) (*listener, e
 
 // listener is one bound address and the HTTP server behind it.
 type listener struct {
-	settings Settings
+	settings config.Settings
 	lease    *lease
 	cert     *tls.Certificate // nil: plain HTTP
 	srv      *http.Server
@@ -189,7 +191,7 @@ type listener struct {
 
 // listen makes a listener with the configured address: bound anew, or taken over
 // from now when that has it. It does not accept yet.
-func (s *Server) listen(cfg Settings, now *listener) (*listener, error) {
+func (s *Server) listen(cfg config.Settings, now *listener) (*listener, error) {
 	v := &listener{settings: cfg, ended: make(chan error, 1), conns: openConns{unused: map[net.Conn]bool{}, gone: make(chan struct{})}}
 	if cfg.TLS.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
@@ -212,7 +214,7 @@ func (s *Server) listen(cfg Settings, now *listener) (*listener, error) {
 	return v, nil
 }
 
-func bind(cfg Settings) (*net.TCPListener, error) {
+func bind(cfg config.Settings) (*net.TCPListener, error) {
 	address := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port))
 	ln, err := net.Listen("tcp", address)
 	switch {
@@ -259,13 +261,13 @@ func (v *listener) answer(s *Server, w http.ResponseWriter, r *http.Request) {
 	if v.closing.Load() {
 		w.Header()["Connection"] = []string{"close"}
 	}
-	if !isLoopback(v.settings.Host) && !s.gateway.Load().config.Auth.Enabled {
+	if !config.IsLoopback(v.settings.Host) && !s.gateway.Load().config.Auth.Enabled {
 		// The gateway has moved to loopback and asks for no keys there.
 		w.Header()["Connection"] = []string{"close"}
 		http.Error(w, "the gateway has moved to another address", http.StatusServiceUnavailable)
 		return
 	}
-	s.answer(w, r, isLoopback(v.settings.Host))
+	s.answer(w, r, config.IsLoopback(v.settings.Host))
 }
 
 // retire ends a listener that next has replaced. To close a kept-alive connection

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"proxycast/auth"
+	"proxycast/server/config"
 	"proxycast/upstream/dialect"
 )
 
@@ -22,7 +22,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ServeHTTP answers one request with the gateway as it is now, on a listener of the
 // config that was loaded last.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.answer(w, r, isLoopback(s.loaded.Load().Server.Host))
+	s.answer(w, r, config.IsLoopback(s.loaded.Load().Server.Host))
 }
 
 // answer answers one request. onLoopback tells of the listener that it came to: a
@@ -105,7 +105,7 @@ func (g *gateway) hostAllowed(host string) bool {
 		host = name
 	}
 	host = strings.Trim(strings.ToLower(host), "[]")
-	if isLoopback(host) {
+	if config.IsLoopback(host) {
 		return true
 	}
 	for _, allowed := range g.config.Server.Hosts {
@@ -114,15 +114,6 @@ func (g *gateway) hostAllowed(host string) bool {
 		}
 	}
 	return false
-}
-
-// isLoopback reports whether host is localhost or a loopback address.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 // authenticate lets a request with a valid key pass. With keys switched off,

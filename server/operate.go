@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"proxycast/server/config"
 	"proxycast/upstream/dialect"
 )
 
@@ -61,7 +62,7 @@ type place struct {
 	Message string `json:"message"`
 }
 
-func places(faults Faults) []place {
+func places(faults config.Faults) []place {
 	list := make([]place, len(faults))
 	for i, f := range faults {
 		list[i] = place{f.Line, f.Column, f.Path, f.Message}
@@ -72,7 +73,7 @@ func places(faults Faults) []place {
 // failConfig answers a config that was not put in force.
 func (x *exchange) failConfig(status int, err error) {
 	x.rec.Status, x.rec.ErrorType, x.rec.Error = status, "invalid_config", "the config was not put in force"
-	var faults Faults
+	var faults config.Faults
 	errors.As(err, &faults)
 	x.sendJSON(status, map[string]any{
 		"error":  map[string]any{"message": err.Error(), "type": "invalid_request_error", "code": "invalid_config", "param": nil, "faults": places(faults)},
@@ -82,10 +83,10 @@ func (x *exchange) failConfig(status int, err error) {
 
 // showConfig answers GET /_config with the file's text, secrets masked.
 func showConfig(x *exchange, r *http.Request) {
-	text, _, err := readConfig(x.gateway.config.Path)
+	text, _, err := config.ReadFile(x.gateway.config.Path)
 	if err == nil {
 		var shown []byte
-		if shown, err = maskSecrets(text); err == nil {
+		if shown, err = config.Mask(text); err == nil {
 			h := x.Header()
 			h["Etag"] = []string{configTag(text)}
 			h["X-Config-Writable"] = []string{"false"}
@@ -128,25 +129,25 @@ func writable(path string) bool {
 func putConfig(x *exchange, r *http.Request) {
 	s := x.server
 	path := x.gateway.config.Path
-	body, err := io.ReadAll(http.MaxBytesReader(x, r.Body, maxConfigBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(x, r.Body, config.MaxBytes))
 	if err != nil {
 		x.fail(x.bodyFailure(r, err), nil)
 		return
 	}
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	present, mode, err := readConfig(path)
+	present, mode, err := config.ReadFile(path)
 	if err != nil {
 		present, mode = nil, 0o600
 	}
-	u := unmaskSecrets(body, present)
-	text := u.text
-	_, faults, warnings, err := readText(path, text, mode, x.gateway.config.getenv)
+	u := config.Unmask(body, present)
+	text := u.Text
+	faults, warnings, err := x.gateway.config.Check(text, mode)
 	if err != nil {
 		x.failConfig(http.StatusUnprocessableEntity, err)
 		return
 	}
-	faults, warnings = append(u.back(faults), locateFindings(path, body, u.lost)...), u.back(warnings)
+	faults, warnings = append(u.Back(faults), u.Lost(path)...), u.Back(warnings)
 	if r.URL.Query().Get("check") == "1" {
 		x.sendJSON(http.StatusOK, map[string]any{"faults": places(faults), "warnings": places(warnings)})
 		return

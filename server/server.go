@@ -18,6 +18,7 @@ import (
 	"proxycast/auth"
 	"proxycast/cors"
 	"proxycast/logs"
+	"proxycast/server/config"
 	"proxycast/upstream"
 )
 
@@ -160,8 +161,7 @@ func (s *Server) ReloadFile() error {
 
 // loadFile reads the config file again.
 func (s *Server) loadFile() (*Config, error) {
-	loaded := s.loaded.Load()
-	cfg, err := Load(loaded.file, loaded.getenv)
+	cfg, err := s.loaded.Load().Reread()
 	if err != nil {
 		s.noteReload(err)
 	}
@@ -222,7 +222,7 @@ func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, e
 			g, err = nil, fmt.Errorf("server: this config cannot be put in force: %v", p)
 		}
 	}()
-	if !cfg.Auth.Enabled && !isLoopback(host) {
+	if !cfg.Auth.Enabled && !config.IsLoopback(host) {
 		return nil, errOpen
 	}
 	g = &gateway{config: cfg, buffers: prev.buffers}

@@ -1,4 +1,4 @@
-package server_test
+package config_test
 
 import (
 	"bytes"
@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"proxycast/server"
+	"proxycast/server/config"
 )
 
 func TestSchemaFile(t *testing.T) {
-	text, err := os.ReadFile("config.schema.json")
-	if err != nil || !bytes.Equal(text, server.Schema()) {
+	text, err := os.ReadFile("../config.schema.json")
+	if err != nil || !bytes.Equal(text, config.Schema()) {
 		t.Errorf("config.schema.json is not what Schema gives (%v); run: go run . schema > server/config.schema.json", err)
 	}
 }
@@ -44,7 +44,7 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 }
 
 func TestSchemaAgreesWithLoad(t *testing.T) {
-	shipped, err := os.ReadFile("../config.json")
+	shipped, err := os.ReadFile("../../config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 		}
 		faults := violations(schema, value, "")
 		writeConfig(t, text)
-		_, err := server.Load("config.json", configEnv)
+		_, err := config.Load("config.json", configEnv)
 		if (len(faults) == 0) != ok || (err == nil) != ok {
 			t.Errorf("%s\nschema: %q\nLoad: %v\nwant accepted: %v", text, faults, err, ok)
 		}
@@ -88,7 +88,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 
 func configSchema(t *testing.T) (schema map[string]any) {
 	t.Helper()
-	if err := json.Unmarshal(server.Schema(), &schema); err != nil {
+	if err := json.Unmarshal(config.Schema(), &schema); err != nil {
 		t.Fatal(err)
 	}
 	return schema

@@ -1,4 +1,4 @@
-package server_test
+package config_test
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"proxycast/server"
+	"proxycast/server/config"
 )
 
 // canary must not show up in any fault or warning.
@@ -46,10 +46,10 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-func loadText(t *testing.T, text string) *server.Config {
+func loadText(t *testing.T, text string) *config.Config {
 	t.Helper()
 	writeConfig(t, text)
-	cfg, err := server.Load("config.json", configEnv)
+	cfg, err := config.Load("config.json", configEnv)
 	if err != nil {
 		t.Fatalf("refused:\n%v", err)
 	}
@@ -60,7 +60,7 @@ func TestLoadFaults(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
 		writeConfig(t, text)
-		_, err := server.Load("config.json", configEnv)
+		_, err := config.Load("config.json", configEnv)
 		if err == nil {
 			t.Errorf("%s\naccepted, want\n%s", text, want)
 		} else if err.Error() != want {
@@ -190,7 +190,7 @@ func TestBounds(t *testing.T) {
 		{key(`"concurrency": 1000001`), "auth.keys[0].concurrency", "0 to 1000000"},
 	} {
 		writeConfig(t, c.text)
-		_, err := server.Load("config.json", configEnv)
+		_, err := config.Load("config.json", configEnv)
 		if want := c.field + ": must be from " + c.bounds; err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", c.text, err, want)
 		}
@@ -210,13 +210,13 @@ func TestLoadReportsEveryFaultInOrder(t *testing.T) {
 		`  "srver": 1,`+"\r\n"+
 		`  "server": {"port": 70000, "host": 5, /* 注释 */ "drain": "1 hour",`+"\r\n"+
 		`    "max_body": "big", "max_inflight_bytes": 1}`+"\r\n}")
-	_, err := server.Load("./config.json", configEnv)
-	var faults server.Faults
+	_, err := config.Load("./config.json", configEnv)
+	var faults config.Faults
 	if !errors.As(err, &faults) {
 		t.Fatalf("got %v, want Faults", err)
 	}
 	// Other packages judge the alias too; only what is decoded here counts.
-	faults = slices.DeleteFunc(faults, func(f server.Fault) bool { return f.Column == 32 && f.Line == 2 })
+	faults = slices.DeleteFunc(faults, func(f config.Fault) bool { return f.Column == 32 && f.Line == 2 })
 	want := strings.Join([]string{
 		`./config.json:2:43: upstream.models.慢: expected a string, a list or an object, got a number`,
 		`./config.json:3:3: srver: unknown field (did you mean "server"?)`,
@@ -233,14 +233,14 @@ func TestLoadReportsEveryFaultInOrder(t *testing.T) {
 
 func TestLoadDefaults(t *testing.T) {
 	dir := writeConfig(t, "{}")
-	cfg, err := server.Load("config.json", configEnv)
+	cfg, err := config.Load("config.json", configEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if dir, err = os.Getwd(); err != nil { // as Load sees it, links resolved
 		t.Fatal(err)
 	}
-	want := server.Settings{Host: "127.0.0.1", Port: 9090, MaxBody: 32 << 20, MaxInflightBytes: 256 << 20, Drain: 30 * time.Second}
+	want := config.Settings{Host: "127.0.0.1", Port: 9090, MaxBody: 32 << 20, MaxInflightBytes: 256 << 20, Drain: 30 * time.Second}
 	if !reflect.DeepEqual(cfg.Server, want) {
 		t.Errorf("server is %+v, want %+v", cfg.Server, want)
 	}
@@ -303,7 +303,7 @@ func TestLoadHosts(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeConfig(t, string(text))
-		if _, err := server.Load("config.json", configEnv); (err == nil) != ok {
+		if _, err := config.Load("config.json", configEnv); (err == nil) != ok {
 			t.Errorf("host %q with auth %v: %v", host, auth, err)
 		}
 	}
@@ -330,7 +330,7 @@ func TestLoadExpandsReferences(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeFile(t, "config.json", `{"$schema": `+string(quoted)+`}`)
-		cfg, err := server.Load("config.json", configEnv)
+		cfg, err := config.Load("config.json", configEnv)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		} else if cfg.Schema != want {
@@ -359,7 +359,7 @@ func TestLoadReferencedFileFaults(t *testing.T) {
 	writeFile(t, "empty", "\n")
 	writeFile(t, "big", strings.Repeat(canary, 64<<10/len(canary)+1))
 	writeFile(t, "bad", canary+" \n")
-	_, err := server.Load("config.json", configEnv)
+	_, err := config.Load("config.json", configEnv)
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -368,7 +368,7 @@ func TestLoadReferencedFileFaults(t *testing.T) {
 			t.Errorf("no %q in\n%v", want, err)
 		}
 	}
-	var faults server.Faults
+	var faults config.Faults
 	if !errors.As(err, &faults) || len(faults) != strings.Count(err.Error(), "\n")+1 {
 		t.Errorf("not one fault a line:\n%v", err)
 	}
@@ -420,7 +420,7 @@ func TestLoadWarnsOfReadableSecrets(t *testing.T) {
 		if err := os.Chmod("config.json", mode); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := server.Load("config.json", configEnv)
+		cfg, err := config.Load("config.json", configEnv)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -444,7 +444,7 @@ func TestLoadShowsNoSecret(t *testing.T) {
 	f := func(text string) {
 		t.Helper()
 		writeConfig(t, text)
-		cfg, err := server.Load("config.json", configEnv)
+		cfg, err := config.Load("config.json", configEnv)
 		said := ""
 		if err != nil {
 			said = err.Error()
@@ -468,29 +468,29 @@ func TestLoadShowsNoSecret(t *testing.T) {
 func TestLoadRefusesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	gone := filepath.Join(dir, "gone.json")
-	_, err := server.Load(gone, configEnv)
+	_, err := config.Load(gone, configEnv)
 	if !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), gone+": ") || !strings.Contains(err.Error(), "write {} into it") {
 		t.Errorf("missing file: %v", err)
 	}
-	if _, err := server.Load(dir, configEnv); err == nil {
+	if _, err := config.Load(dir, configEnv); err == nil {
 		t.Error("a folder is accepted")
 	}
 	big := filepath.Join(dir, "big.json")
 	writeFile(t, big, "{}"+strings.Repeat(" ", 4<<20-1))
-	if _, err := server.Load(big, configEnv); err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
+	if _, err := config.Load(big, configEnv); err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
 		t.Errorf("big file: %v", err)
 	}
 }
 
 func TestShippedConfig(t *testing.T) {
-	text, err := os.ReadFile("../config.json")
+	text, err := os.ReadFile("../../config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !json.Valid(text) {
 		t.Error("it is not plain JSON")
 	}
-	cfg, err := server.Load("../config.json", configEnv)
+	cfg, err := config.Load("../../config.json", configEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -550,14 +550,14 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := server.Load(path, configEnv)
+		cfg, err := config.Load(path, configEnv)
 		if err == nil {
 			if cfg == nil || !json.Valid(plainJSON(text)) {
 				t.Errorf("%q is accepted and gives %v", text, cfg)
 			}
 			return
 		}
-		var faults server.Faults
+		var faults config.Faults
 		if !errors.As(err, &faults) || len(faults) == 0 {
 			t.Fatalf("%q: not Faults: %v", text, err)
 		}
@@ -577,7 +577,7 @@ func FuzzLoad(f *testing.F) {
 }
 
 // targetsOf shows where an alias leads.
-func targetsOf(cfg *server.Config, alias string) string {
+func targetsOf(cfg *config.Config, alias string) string {
 	var targets []string
 	for _, t := range cfg.Upstream.Models[alias].Targets {
 		targets = append(targets, fmt.Sprintf("%s×%d", t.To, t.Weight))
@@ -593,11 +593,11 @@ func TestShortForms(t *testing.T) {
 		"whole": {"targets": [{"to": "demo/demo-1"}, "demo/demo-2"], "strategy": "weighted", "commit": "complete"},
 		"single": {"targets": "demo/demo-1"}}}}`
 	path := filepath.Join(t.TempDir(), "config.json")
-	load := func(text string) (*server.Config, error) {
+	load := func(text string) (*config.Config, error) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return server.Load(path, func(string) (string, bool) { return "", false })
+		return config.Load(path, func(string) (string, bool) { return "", false })
 	}
 	if _, err := load(models); err == nil || !strings.Contains(err.Error(), `upstream.models.object.to: unknown field`) {
 		t.Errorf("an object of the wrong kind: %v", err)

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"bytes"
@@ -22,9 +22,9 @@ type token struct {
 	from, to int    // with its quotes
 }
 
-// maskSecrets gives text with masks. A text that cannot be parsed is an error: any
+// Mask returns text with masks. A text that cannot be parsed is an error: any
 // part of it could be a secret.
-func maskSecrets(text []byte) ([]byte, error) {
+func Mask(text []byte) ([]byte, error) {
 	secrets, err := secretTokens(text)
 	if err != nil {
 		return nil, err
@@ -32,20 +32,20 @@ func maskSecrets(text []byte) ([]byte, error) {
 	return replaceTokens(text, secrets, func(token) []byte { return []byte(secretMask) }), nil
 }
 
-// unmasked is a config's text with its secrets put back.
-type unmasked struct {
-	text   []byte
+// Unmasked is a config's text with its secrets put back.
+type Unmasked struct {
+	Text   []byte
 	lost   []finding // masks that hide nothing, by their offset in the text with masks
 	masked []byte
 	masks  []token // in masked, those that were replaced
 }
 
-// unmaskSecrets puts the secrets of the present text back in the places of masks.
-func unmaskSecrets(text, present []byte) unmasked {
-	u := unmasked{text: text, masked: text}
+// Unmask puts the secrets of the present text back in the places of masks.
+func Unmask(text, present []byte) Unmasked {
+	u := Unmasked{Text: text, masked: text}
 	root, err := parseJSONC(text)
 	if err != nil {
-		return u // readText will say what is wrong
+		return u // Check will say what is wrong
 	}
 	known := map[string][]byte{}
 	if secrets, err := secretTokens(present); err == nil {
@@ -62,20 +62,20 @@ func unmaskSecrets(text, present []byte) unmasked {
 			u.masks = append(u.masks, t)
 		}
 	})
-	u.text = replaceTokens(text, u.masks, func(t token) []byte { return known[t.id] })
+	u.Text = replaceTokens(text, u.masks, func(t token) []byte { return known[t.id] })
 	return u
 }
 
-// back gives faults of the text with secrets the columns that they have in the text
+// Back returns faults of the text with secrets the columns that they have in the text
 // with masks.
-func (u unmasked) back(faults Faults) Faults {
+func (u Unmasked) Back(faults Faults) Faults {
 	shift := 0
 	var starts []int // of the secrets in text
 	var widths []int // by how many characters each is longer than the mask
 	for _, t := range u.masks {
-		secret := stringEnd(u.text, t.from+shift) - (t.from + shift)
+		secret := stringEnd(u.Text, t.from+shift) - (t.from + shift)
 		starts = append(starts, t.from+shift)
-		widths = append(widths, utf8.RuneCount(u.text[t.from+shift:t.from+shift+secret])-len(secretMask))
+		widths = append(widths, utf8.RuneCount(u.Text[t.from+shift:t.from+shift+secret])-len(secretMask))
 		shift += secret - len(secretMask)
 	}
 	found := make([]finding, len(starts))
@@ -83,7 +83,7 @@ func (u unmasked) back(faults Faults) Faults {
 		found[i] = finding{at: at}
 	}
 	moved := slices.Clone(faults)
-	for i, secret := range locateFindings("", u.text, found) {
+	for i, secret := range locateFindings("", u.Text, found) {
 		for j := range moved {
 			if moved[j].Line == secret.Line && faults[j].Column > secret.Column {
 				moved[j].Column -= widths[i]
@@ -92,6 +92,9 @@ func (u unmasked) back(faults Faults) Faults {
 	}
 	return moved
 }
+
+// Lost returns the masks that hide nothing, as faults of the file at path.
+func (u Unmasked) Lost(path string) Faults { return locateFindings(path, u.masked, u.lost) }
 
 // secretTokens finds the strings of text that are, or may be, secrets: those of
 // fields that are secret, unless they consist of references only, addresses with a

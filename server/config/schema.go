@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ func Schema() []byte {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(s); err != nil {
-		panic("server: schema: " + err.Error())
+		panic("config: schema: " + err.Error())
 	}
 	return out.Bytes()
 }
@@ -91,7 +91,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	case reflect.String:
 		return &jsonSchema{Type: "string"}
 	}
-	panic("server: config.json has no form for " + t.String())
+	panic("config: config.json has no form for " + t.String())
 }
 
 // withBounds adds the least and the greatest number of the tag to s.

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"errors"
@@ -143,7 +143,7 @@ func (d *configDecoder) decode(n *jsonNode, s configSlot) {
 	case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
 		d.integer(n, s)
 	default:
-		panic("server: config.json has no form for " + t.String())
+		panic("config: config.json has no form for " + t.String())
 	}
 }
 
@@ -160,7 +160,7 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 		if text := f.defaultJSON(); text != nil {
 			value, err := parseJSONC(text)
 			if err != nil {
-				panic("server: default of " + slot.path + ": " + err.Error())
+				panic("config: default of " + slot.path + ": " + err.Error())
 			}
 			d.decode(value, slot)
 		}
@@ -342,7 +342,7 @@ func bound(text string, unlimited int64) int64 {
 	}
 	n, ok := parseSize(text)
 	if !ok {
-		panic("server: a bound that is no number: " + text)
+		panic("config: a bound that is no number: " + text)
 	}
 	return n
 }

@@ -1,0 +1,236 @@
+// Package config loads config.json: strict JSON with comments, whose faults are told
+// all at once, each with its place. It describes the file as a JSON Schema, and hides
+// the secrets of its text from those whom it is shown to.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"proxycast/auth"
+	"proxycast/cors"
+	"proxycast/logs"
+	"proxycast/upstream"
+)
+
+// Config is config.json, loaded and checked. Each section is the Config of the
+// package that it is named after.
+type Config struct {
+	Schema   string          `json:"$schema,omitempty" doc:"The JSON Schema of this file, for editors."`
+	Server   Settings        `json:"server" doc:"The listener and its limits."`
+	Auth     auth.Config     `json:"auth" doc:"Who may call."`
+	CORS     cors.Config     `json:"cors" doc:"Which web pages may call."`
+	Logs     logs.Config     `json:"logs" doc:"The request log."`
+	Upstream upstream.Config `json:"upstream" doc:"The providers, and the models that lead to them."`
+
+	Path     string   `json:"-"` // absolute path of the file
+	Dir      string   `json:"-"` // its folder: relative paths start here, runtime data goes to Dir/data
+	Warnings []string `json:"-"` // what should not be, as file:line:column: path: message, in the file's order
+
+	file   string // as Load was given it
+	getenv func(string) (string, bool)
+}
+
+// Settings is the "server" section of config.json.
+type Settings struct {
+	Host             string        `json:"host" default:"127.0.0.1" doc:"The address to listen on: an IP address or a host name. Beyond loopback auth must be on."`
+	Port             int           `json:"port" default:"9090" min:"0" max:"65535" doc:"The port to listen on. 0 picks a free one."`
+	Hosts            []string      `json:"hosts" doc:"Further host names by which clients may address a loopback listener."`
+	MaxBody          int64         `json:"max_body" unit:"bytes" default:"32MiB" min:"1KiB" max:"1TiB" doc:"The largest request body."`
+	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"256MiB" min:"1KiB" max:"1TiB" doc:"What all request bodies in memory may take together."`
+	MaxConnections   int           `json:"max_connections" default:"0" min:"0" max:"1000000" doc:"How many connections are served at a time, the others wait. 0: no limit."`
+	Drain            time.Duration `json:"drain" default:"30s" doc:"How long a shutdown waits for requests under way."`
+	TLS              TLS           `json:"tls" doc:"Serve HTTPS. Both files or none."`
+	Paused           bool          `json:"paused" default:"false" doc:"Start paused: the client API answers 503 until it is started on the dashboard or by proxycast start."`
+}
+
+// TLS names the files of a certificate. Both are empty for plain HTTP.
+type TLS struct {
+	Cert string `json:"cert" path:"true" doc:"The certificate chain, PEM."`
+	Key  string `json:"key" path:"true" doc:"The private key, PEM."`
+}
+
+// MaxBytes is the largest config file.
+const MaxBytes = 4 << 20
+
+// Load reads the config file at path. getenv resolves ${NAME} and is used like
+// os.LookupEnv. Whatever is wrong with the content is returned at once, as
+// Faults that name the file as path does.
+func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
+	text, mode, err := ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w; to start with the defaults, write {} into it", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	cfg, faults, warnings, err := parse(path, text, mode, getenv)
+	if err != nil {
+		return nil, err
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	for _, w := range warnings {
+		cfg.Warnings = append(cfg.Warnings, w.String())
+	}
+	return cfg, nil
+}
+
+// Reread loads the file that c was made of again.
+func (c *Config) Reread() (*Config, error) { return Load(c.file, c.getenv) }
+
+// Check returns what is wrong with text as the content of c's file, which has the
+// mode, and what should not be. err tells of the file's folder, not of the text.
+func (c *Config) Check(text []byte, mode fs.FileMode) (faults, warnings Faults, err error) {
+	_, faults, warnings, err = parse(c.Path, text, mode, c.getenv)
+	return faults, warnings, err
+}
+
+// parse makes a Config of the text of the file at path, which need not be what
+// the file holds now.
+func parse(path string, text []byte, mode fs.FileMode, getenv func(string) (string, bool)) (cfg *Config, faults, warnings Faults, err error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("config: %w", err)
+	}
+	root, err := parseJSONC(text)
+	if syntax := (*jsonSyntaxError)(nil); errors.As(err, &syntax) {
+		return nil, locateFindings(path, text, []finding{{at: syntax.at, message: syntax.message}}), nil, nil
+	}
+	cfg = &Config{Path: absolute, Dir: filepath.Dir(absolute), file: path, getenv: getenv}
+	d := &configDecoder{dir: cfg.Dir, getenv: getenv}
+	d.decode(root, configSlot{value: reflect.ValueOf(cfg).Elem()})
+	cfg.Auth.AdminKeyFile = filepath.Join(cfg.Dir, "data", "admin.key")
+	d.checkSections(cfg, root)
+	if len(d.secrets) > 0 && runtime.GOOS != "windows" && mode.Perm()&0o044 != 0 {
+		first := d.secrets[0]
+		first.message = "a secret is written out here and others can read the file: chmod 600 it, or write ${NAME} instead"
+		d.warnings = append(d.warnings, first)
+	}
+	return cfg, locateFindings(path, text, d.faults), locateFindings(path, text, d.warnings), nil
+}
+
+// ReadFile returns the text of a config file and its mode. A file larger than
+// MaxBytes is an error.
+func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	text, err = io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err == nil && len(text) > MaxBytes {
+		err = fmt.Errorf("%s is larger than 4 MiB", path)
+	}
+	return text, info.Mode(), err
+}
+
+// checkSections lets each section judge its values, then judges what concerns
+// two of them. A value that could not be decoded is not judged again.
+func (d *configDecoder) checkSections(cfg *Config, root *jsonNode) {
+	undecoded := map[int]bool{}
+	for _, f := range d.faults {
+		undecoded[f.at] = true
+	}
+	in := func(section string, list *[]finding) func(path, message string) {
+		return func(path, message string) {
+			path = strings.TrimSuffix(section+"."+path, ".")
+			if at := root.find(path).at; !undecoded[at] {
+				*list = append(*list, finding{at, path, message})
+			}
+		}
+	}
+	cfg.Server.Check(in("server", &d.faults), in("server", &d.warnings))
+	cfg.Auth.Check(in("auth", &d.faults), in("auth", &d.warnings))
+	cfg.CORS.Check(in("cors", &d.faults), in("cors", &d.warnings))
+	cfg.Logs.Check(in("logs", &d.faults), in("logs", &d.warnings))
+	cfg.Upstream.Check(in("upstream", &d.faults), in("upstream", &d.warnings))
+	if !cfg.Auth.Enabled && isHost(cfg.Server.Host) && !IsLoopback(cfg.Server.Host) {
+		in("server", &d.faults)("host", "auth is off, so the host must be 127.0.0.1, ::1 or localhost")
+	}
+}
+
+// Check reports what is wrong with s: fault for what cannot run, warn for what
+// should not. path is relative to the section, as in "tls.cert".
+func (s Settings) Check(fault, warn func(path, message string)) {
+	const notHost = "is neither an IP address nor a host name; write it without scheme, port and path"
+	if !isHost(s.Host) {
+		fault("host", notHost)
+	}
+	for i, host := range s.Hosts {
+		if !isHost(host) {
+			fault(fmt.Sprintf("hosts[%d]", i), notHost)
+		}
+	}
+	if s.MaxInflightBytes < s.MaxBody {
+		fault("max_inflight_bytes", "must be at least max_body")
+	}
+	if s.TLS.Cert != "" && s.TLS.Key == "" {
+		fault("tls.cert", "needs tls.key too")
+	}
+	if s.TLS.Key != "" && s.TLS.Cert == "" {
+		fault("tls.key", "needs tls.cert too")
+	}
+}
+
+// URL returns the address under which a client on this machine reaches a gateway
+// with these settings.
+func (c Settings) URL() string {
+	scheme, host := "http", c.Host
+	if c.TLS.Cert != "" {
+		scheme = "https"
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port))
+}
+
+// IsLoopback reports whether host is localhost or a loopback address.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// isHost reports whether host is an IP address or looks like a name that
+// could be resolved (RFC 1123 §2.1, and the underscore that Docker uses). A
+// last label of digits alone is a mistyped address, not a name.
+func isHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	if len(host) > 253 {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label || strings.TrimFunc(label, isHostRune) != "" {
+			return false
+		}
+		last = label
+	}
+	return strings.Trim(last, "0123456789") != ""
+}
+
+func isHostRune(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_'
+}
