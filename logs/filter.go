@@ -25,12 +25,8 @@ type Filter struct {
 
 	since, until time.Time // since <= Time < until
 	status       []statusRange
-	failed       bool // or: status >= 400, or an error type
-	model        globs
-	provider     globs
-	key          globs
-	path         globs
-	endpoint     globs
+	failed       bool         // or: status >= 400, or an error type
+	texts        []textFilter // one for each field that is asked for
 	stream       []bool
 	minDuration  time.Duration
 	ids          []string
@@ -51,7 +47,7 @@ const (
 // filters are the parameters that choose, parameters all that a query may have;
 // follow and format are for whoever sends the rows.
 const (
-	filters    = "since, until, status, model, provider, key, path, endpoint, stream, min_ms, id, q"
+	filters    = "since, until, status, model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id, stream, min_ms, id, q"
 	parameters = filters + ", limit, cursor, follow, format"
 )
 
@@ -60,8 +56,9 @@ const (
 //
 //	since, until     since <= time < until: 2026-11-23T10:00:00Z, 2026-11-23, or 15m, 24h, 7d before now
 //	status           500, 5xx, 400-499, or error: 400 and more, or an error_type
-//	model, provider, key, path, endpoint
-//	                 the text, in which * stands for any characters
+//	model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id
+//	                 the text, in which * stands for any characters; after a ! it must
+//	                 not match. A provider matches the attempts before the last too
 //	stream           true or false
 //	min_ms           the least duration in milliseconds
 //	id               our id or the provider's
@@ -136,16 +133,6 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 		f.until, err = parseTimes(name, values, now, time.Time.After)
 	case "status":
 		err = f.setStatus(values)
-	case "model":
-		f.model = newGlobs(values)
-	case "provider":
-		f.provider = newGlobs(values)
-	case "key":
-		f.key = newGlobs(values)
-	case "path":
-		f.path = newGlobs(values)
-	case "endpoint":
-		f.endpoint = newGlobs(values)
 	case "stream":
 		for _, value := range values {
 			if value != "true" && value != "false" {
@@ -180,9 +167,27 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 		f.Before = before
 	case "follow", "format":
 	default:
-		return unknownParameter(name, parameters)
+		return f.setText(name, values)
 	}
 	return err
+}
+
+// setText takes the patterns for a field; those behind a ! must not match.
+func (f *Filter) setText(name string, values []string) error {
+	i := slices.IndexFunc(textFields, func(field textField) bool { return field.name == name })
+	if i < 0 {
+		return unknownParameter(name, parameters)
+	}
+	t := textFilter{field: textFields[i]}
+	for _, value := range values {
+		if pattern, negated := strings.CutPrefix(value, "!"); negated {
+			t.not = append(t.not, strings.Split(pattern, "*"))
+		} else {
+			t.is = append(t.is, strings.Split(value, "*"))
+		}
+	}
+	f.texts = append(f.texts, t)
+	return nil
 }
 
 func (f *Filter) setStatus(values []string) error {
@@ -270,21 +275,55 @@ func parseCursor(text string) (before uint64, ok bool) {
 	return before, before > 0
 }
 
-// globs is a list of patterns; an empty one matches all.
+// textField is a field of a record that a filter may ask for. The name is that of
+// the parameter and of the member in a line.
+type textField struct {
+	name string
+	of   func(rec *Record) string
+}
+
+var textFields = []textField{
+	{"model", func(rec *Record) string { return rec.Model }},
+	{"upstream_model", func(rec *Record) string { return rec.UpstreamModel }},
+	{"provider", func(rec *Record) string { return rec.Provider }},
+	{"key", func(rec *Record) string { return rec.Key }},
+	{"path", func(rec *Record) string { return rec.Path }},
+	{"endpoint", func(rec *Record) string { return rec.Endpoint }},
+	{"client", func(rec *Record) string { return rec.Client }},
+	{"error_type", func(rec *Record) string { return rec.ErrorType }},
+	{"session", func(rec *Record) string { return rec.Session }},
+	{"trace_id", func(rec *Record) string { return rec.TraceID }},
+}
+
+// textFilter chooses by one field: one pattern of is must match, if there are any,
+// and none of not.
+type textFilter struct {
+	field   textField
+	is, not globs
+}
+
+func (t *textFilter) match(rec *Record) bool {
+	return (len(t.is) == 0 || t.matchAny(t.is, rec)) && !t.matchAny(t.not, rec)
+}
+
+// matchAny looks at the providers that were tried too.
+func (t *textFilter) matchAny(patterns globs, rec *Record) bool {
+	return patterns.match(t.field.of(rec)) || t.field.name == "provider" &&
+		slices.ContainsFunc(rec.Tried, func(try Try) bool { return patterns.match(try.Provider) })
+}
+
+func (f *Filter) matchTexts(rec *Record) bool {
+	return !slices.ContainsFunc(f.texts, func(t textFilter) bool { return !t.match(rec) })
+}
+
+// globs is a list of patterns.
 type globs []glob
 
 // glob is a pattern, split at each *.
 type glob []string
 
-func newGlobs(patterns []string) (list globs) {
-	for _, p := range patterns {
-		list = append(list, strings.Split(p, "*"))
-	}
-	return list
-}
-
 func (g globs) match(text string) bool {
-	return len(g) == 0 || slices.ContainsFunc(g, func(p glob) bool { return p.match(text) })
+	return slices.ContainsFunc(g, func(p glob) bool { return p.match(text) })
 }
 
 func (g glob) match(text string) bool {
@@ -311,11 +350,7 @@ func (f *Filter) Match(rec *Record) bool {
 	return (f.since.IsZero() || !rec.Time.Before(f.since)) &&
 		(f.until.IsZero() || rec.Time.Before(f.until)) &&
 		f.matchStatus(rec) &&
-		f.model.match(rec.Model) &&
-		f.provider.match(rec.Provider) &&
-		f.key.match(rec.Key) &&
-		f.path.match(rec.Path) &&
-		f.endpoint.match(rec.Endpoint) &&
+		f.matchTexts(rec) &&
 		(len(f.stream) == 0 || slices.Contains(f.stream, rec.Stream)) &&
 		rec.Duration >= f.minDuration &&
 		(len(f.ids) == 0 || slices.Contains(f.ids, rec.ID) || slices.Contains(f.ids, rec.UpstreamID)) &&
@@ -333,6 +368,6 @@ func (f *Filter) matchStatus(rec *Record) bool {
 // all tells whether f matches every record.
 func (f *Filter) all() bool {
 	return f.since.IsZero() && f.until.IsZero() && len(f.status) == 0 && !f.failed &&
-		len(f.model)+len(f.provider)+len(f.key)+len(f.path)+len(f.endpoint) == 0 &&
+		len(f.texts) == 0 &&
 		len(f.stream) == 0 && f.minDuration == 0 && len(f.ids) == 0 && len(f.inError) == 0
 }
