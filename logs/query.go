@@ -84,10 +84,15 @@ func (s *Store) Scan(ctx context.Context, f Filter, yield func(rec *Record, line
 }
 
 // parse reads a line and counts it if it is damaged.
-func (s *Store) parse(line []byte) (Record, bool) {
-	rec, ok := parseLine(string(line))
-	if !ok {
+func (s *Store) parse(line []byte) (rec Record, ok bool) {
+	ok = s.parseInto(&rec, line)
+	return rec, ok
+}
+
+// parseInto is parse for one who needs a record no longer than until the next line.
+func (s *Store) parseInto(rec *Record, line []byte) (ok bool) {
+	if *rec, ok = parseLine(string(line)); !ok {
 		s.damaged.Add(1)
 	}
-	return rec, ok
+	return ok
 }

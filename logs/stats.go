@@ -157,8 +157,9 @@ func (s *Store) Stats(q StatsQuery) (Stats, error) {
 	f.sieve = newSieve(&f)
 	deadline := time.Now().Add(queryTime)
 	t := newTally(q.Step, q.By)
+	var rec Record
 	w := walk{store: s, sieve: &f.sieve, goOn: func() bool { return time.Now().Before(deadline) }, visit: func(_ uint64, line []byte) bool {
-		if rec, ok := s.parse(line); ok && f.Match(&rec) {
+		if s.parseInto(&rec, line) && f.Match(&rec) {
 			t.add(&rec)
 		}
 		return true
