@@ -39,31 +39,37 @@ func (r *ring) dropOldest() {
 	}
 }
 
-// after returns at most limit rows of higher seq than the given one, oldest first.
-// lost is how many rows between seq and the first of them the ring let go.
-func (r *ring) after(seq uint64, limit int) (rows []Row, lost uint64) {
+// after returns the block in which the rows of higher seq than the given one begin, and
+// the block after it. lost is how many rows between seq and the oldest row the ring let
+// go.
+func (r *ring) after(seq uint64) (blocks [2][]byte, lost uint64) {
 	if seq >= r.newest {
-		return nil, 0
+		return blocks, 0
 	}
 	i := len(r.blocks) - 1
-	for i > 0 && firstSeq(r.blocks[i]) > seq+1 {
+	first := firstSeq(r.blocks[i])
+	for i > 0 && first > seq+1 {
 		i--
+		first = firstSeq(r.blocks[i])
 	}
-	if first := firstSeq(r.blocks[i]); first > seq+1 {
-		lost = first - seq - 1
-	}
-	for _, block := range r.blocks[i:] {
+	copy(blocks[:], r.blocks[i:])
+	return blocks, max(first, seq+1) - seq - 1
+}
+
+// rowsAfter returns at most limit rows of blocks, those of higher seq than the given one.
+func rowsAfter(seq uint64, blocks [2][]byte, limit int) (rows []Row) {
+	for _, block := range blocks {
 		for line := range bytes.Lines(block) {
 			line = bytes.TrimSuffix(line, newline)
 			if at, ok := lineSeq(line); ok && at > seq {
 				rows = append(rows, Row{at, line})
 			}
 			if len(rows) == limit {
-				return rows, lost
+				return rows
 			}
 		}
 	}
-	return rows, lost
+	return rows
 }
 
 func firstSeq(block []byte) uint64 {

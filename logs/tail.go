@@ -109,9 +109,10 @@ const (
 // none will come.
 func (s *Store) after(seq uint64) (rows []Row, lost uint64, wait <-chan struct{}) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	rows, lost = s.ring.after(seq, tailRows)
-	return rows, lost, s.news.c
+	blocks, lost := s.ring.after(seq)
+	wait = s.news.c
+	s.mu.Unlock()
+	return rowsAfter(seq, blocks, tailRows), lost, wait
 }
 
 // wakeSoon sees to it that the tails learn of a row. The lock is held.
