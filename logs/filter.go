@@ -47,14 +47,16 @@ const (
 // filters are the parameters that choose, parameters all that a query may have;
 // follow and format are for whoever sends the rows.
 const (
-	filters    = "since, until, status, model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id, stream, min_ms, id, q"
+	filters    = "since, until, status, model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id, stream, min_ms, id, q, tz"
 	parameters = filters + ", limit, cursor, follow, format"
 )
 
 // ParseFilter reads a query. A comma, and a parameter given again, mean or;
 // different parameters mean and:
 //
-//	since, until     since <= time < until: 2026-11-23T10:00:00Z, 2026-11-23, or 15m, 24h, 7d before now
+//	since, until     since <= time < until: 2026-11-23T10:00:00Z, 2026-11-23 10:00,
+//	                 2026-11-23, today, yesterday, or 15m, 24h, 7d, 1w before now
+//	tz               the zone of days and times, as in Europe/Berlin; UTC if absent
 //	status           500, 5xx, 400-499, or error: 400 and more, or an error_type
 //	model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id
 //	                 the text, in which * stands for any characters; after a ! it must
@@ -69,6 +71,10 @@ const (
 // It passes over follow and format. The error wraps ErrFilter and lists what is
 // valid.
 func ParseFilter(query url.Values, now time.Time) (Filter, error) {
+	now, err := inZone(query, now)
+	if err != nil {
+		return Filter{}, err
+	}
 	var f Filter
 	for _, name := range sortedNames(query) {
 		if err := f.take(name, query[name], now); err != nil {
@@ -77,6 +83,17 @@ func ParseFilter(query url.Values, now time.Time) (Filter, error) {
 	}
 	f.sieve = newSieve(&f)
 	return f, nil
+}
+
+// inZone returns now in the zone that days and times of the query are in: that of tz,
+// or UTC.
+func inZone(query url.Values, now time.Time) (time.Time, error) {
+	name := query.Get("tz")
+	zone, err := time.LoadLocation(name)
+	if err != nil || len(query["tz"]) > 1 {
+		return now, badValue("tz", name, "the name of a zone, as in Europe/Berlin")
+	}
+	return now.In(zone), nil
 }
 
 func sortedNames(query url.Values) []string {
@@ -165,7 +182,7 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 			return badValue(name, strings.Join(values, ","), "the next of a page, unchanged")
 		}
 		f.Before = before
-	case "follow", "format":
+	case "tz", "follow", "format":
 	default:
 		return f.setText(name, values)
 	}
@@ -227,7 +244,7 @@ func parseTimes(name string, values []string, now time.Time, wider func(a, b tim
 	for i, value := range values {
 		t, ok := parseTime(value, now)
 		if !ok {
-			return time.Time{}, badValue(name, value, "2026-11-23T10:00:00Z, 2026-11-23, or 15m, 24h, 7d before now")
+			return time.Time{}, badValue(name, value, "2026-11-23T10:00:00Z, 2026-11-23 10:00, 2026-11-23, today, yesterday, or 15m, 24h, 7d, 1w before now")
 		}
 		if i == 0 || wider(t, widest) {
 			widest = t
@@ -241,19 +258,32 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 	if t, err := time.Parse(time.RFC3339, strings.Replace(text, " ", "+", 1)); err == nil {
 		return t.UTC(), true
 	}
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t, true
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04"} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t.UTC(), true
+		}
+	}
+	year, month, day := now.Date()
+	switch text {
+	case "today":
+		return time.Date(year, month, day, 0, 0, 0, 0, now.Location()).UTC(), true
+	case "yesterday":
+		return time.Date(year, month, day-1, 0, 0, 0, 0, now.Location()).UTC(), true
 	}
 	d, ok := parseAge(text)
 	return now.Add(-d).UTC(), ok
 }
 
-// parseAge reads a duration, which may be in days.
+// parseAge reads a duration, which may be in days or weeks.
 func parseAge(text string) (time.Duration, bool) {
 	const day = 24 * time.Hour
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		return time.Duration(n) * day, err == nil
+	}
+	if weeks, ok := strings.CutSuffix(text, "w"); ok {
+		n, err := strconv.ParseUint(weeks, 10, 12)
+		return time.Duration(n) * 7 * day, err == nil
 	}
 	d, err := time.ParseDuration(text)
 	return d, err == nil && d >= 0 && text[0] != '+' && text[0] != '-'

@@ -104,6 +104,10 @@ const (
 // between, in any order), and the filters of ParseFilter, of which since and until
 // move the ends of the window. The error wraps ErrFilter.
 func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
+	now, err := inZone(query, now)
+	if err != nil {
+		return StatsQuery{}, err
+	}
 	var q StatsQuery
 	window := defaultWindow
 	for _, name := range sortedNames(query) {
