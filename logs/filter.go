@@ -105,7 +105,7 @@ func sortedNames(query url.Values) []string {
 	return names
 }
 
-// splitValues gives the values of one parameter, of which commas make several.
+// splitValues returns the values of one parameter, of which commas make several.
 func splitValues(name string, given []string) (values []string, err error) {
 	for _, text := range given {
 		for value := range strings.SplitSeq(text, ",") {
@@ -239,7 +239,7 @@ func parseStatus(text string) (statusRange, bool) {
 	return statusRange{from, to}, ok && ok2 && from <= to
 }
 
-// parseTimes gives the widest of the times, by which one goes before another.
+// parseTimes returns the widest of the times, by which one goes before another.
 func parseTimes(name string, values []string, now time.Time, wider func(a, b time.Time) bool) (widest time.Time, err error) {
 	for i, value := range values {
 		t, ok := parseTime(value, now)

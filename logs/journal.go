@@ -224,7 +224,7 @@ func holdsOther(path string) bool {
 	return true
 }
 
-// mend makes file end with a whole line, and gives its size. It cuts a torn last
+// mend makes file end with a whole line, and returns its size. It cuts a torn last
 // line off, but ends one that lacks its newline only, and one that cannot be cut
 // off since the file is append-only.
 func mend(file *os.File) (size int64, err error) {
@@ -248,7 +248,7 @@ func mend(file *os.File) (size int64, err error) {
 	return size + 1, err
 }
 
-// endOfLines gives the offset behind the last newline before size.
+// endOfLines returns the offset behind the last newline before size.
 func endOfLines(file *os.File, size int64) (int64, error) {
 	block := make([]byte, blockSize)
 	for size > 0 {
@@ -265,7 +265,7 @@ func endOfLines(file *os.File, size int64) (int64, error) {
 	return 0, nil
 }
 
-// rotate gives the current file its lasting name and begins a new one, with seq.
+// rotate returns the current file its lasting name and begins a new one, with seq.
 // If that is not possible the old one goes on, and for a second no other try is
 // made.
 func (j *journal) rotate(seq uint64) error {
@@ -294,7 +294,7 @@ func (j *journal) rotate(seq uint64) error {
 	return nil
 }
 
-// rename gives the current file the name of a rotated one. If it holds no row, it
+// rename returns the current file the name of a rotated one. If it holds no row, it
 // is named after seq, the next one.
 func (j *journal) rename(seq uint64) error {
 	stamp := time.Now().UTC().Truncate(time.Millisecond)

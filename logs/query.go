@@ -18,7 +18,7 @@ const (
 	extraTime = 100 * time.Millisecond // to find out whether a full page is the last
 )
 
-// Query gives the newest records that f chooses, from the ring and the files as
+// Query returns the newest records that f chooses, from the ring and the files as
 // one. The pages that follow one another by Next hold each record once, however
 // many are added meanwhile. A record that left the ring without having reached the
 // disk, or was rotated away, is in none.

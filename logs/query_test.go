@@ -18,7 +18,7 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// random gives a record within the 10 hours before noon. Many texts are such that
+// random returns a record within the 10 hours before noon. Many texts are such that
 // a reader may stumble over them.
 func random(r *rand.Rand) logs.Record {
 	pick := func(texts ...string) string { return texts[r.IntN(len(texts))] }

@@ -66,7 +66,7 @@ func (j *journal) list() error {
 	return nil
 }
 
-// lowestSeq gives the lowest seq at the head of a file, where one damaged line
+// lowestSeq returns the lowest seq at the head of a file, where one damaged line
 // must not hide the others, and the file's size.
 func lowestSeq(path string) (first uint64, size int64, err error) {
 	info, err := os.Stat(path)
@@ -179,7 +179,7 @@ func (s *segment) endsBefore(earliest string, file *os.File) bool {
 	return ok && string(stamp) < earliest
 }
 
-// newestFirst gives the greatest first seq of a file. It is not known while the
+// newestFirst returns the greatest first seq of a file. It is not known while the
 // folder could not be read.
 func (j *journal) newestFirst() (first uint64, known bool) {
 	for _, s := range j.segments {

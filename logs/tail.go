@@ -32,7 +32,7 @@ func (s *Store) Tail(f Filter, after uint64) *Tail {
 	return &Tail{store: s, filter: f, after: min(after, s.ring.newest)}
 }
 
-// Next waits for rows and gives them in the order of seq. It gives none after the
+// Next waits for rows and returns them in the order of seq. It returns none after the
 // time of wait, so that the caller can show that it is alive. lost, if not 0, is
 // how many records, chosen or not, were lost just before the rows.
 //
