@@ -95,7 +95,7 @@ func TestLogQueries(t *testing.T) {
 	f("stream=false", func(rec record) bool { return true })
 	f("min_ms=100000", func(rec record) bool { return false })
 
-	for _, query := range []string{"stauts=500", "status=abc", "limit=0", "limit=5000", "since=yesterday", "cursor=!", "stream=maybe", "min_ms=-1"} {
+	for _, query := range []string{"stauts=500", "status=abc", "limit=0", "limit=5000", "since=tomorrow", "cursor=!", "stream=maybe", "min_ms=-1"} {
 		r := g.send(t, "GET", "/_logs?"+query, "", "Authorization: Bearer "+adminKey)
 		checkError(t, r, "openai", 400)
 	}

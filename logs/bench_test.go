@@ -164,16 +164,24 @@ func BenchmarkAddParallel(b *testing.B) {
 	})
 }
 
+// BenchmarkStats adds up by few models and by 10,000 invented ones. The two must cost
+// about the same.
 func BenchmarkStats(b *testing.B) {
-	s := open(b, config(b.TempDir()))
-	for i := range 200_000 {
-		s.Add(sample(i))
-	}
-	q := logs.StatsQuery{Since: sample(0).Time.Add(-1), Until: sample(200_000).Time, Step: time.Hour, By: logs.Grouping{Model: true}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if stats, err := s.Stats(q); err != nil || stats.Requests != 200_000 {
-			b.Fatal(err, stats.Requests)
-		}
+	for _, models := range []int{4, 10_000} {
+		b.Run(fmt.Sprint(models), func(b *testing.B) {
+			s := open(b, config(b.TempDir()))
+			for i := range 200_000 {
+				rec := sample(i)
+				rec.Model = fmt.Sprint("model-", i%models)
+				s.Add(rec)
+			}
+			q := logs.StatsQuery{Since: sample(0).Time.Add(-1), Until: sample(200_000).Time, Step: time.Hour, By: logs.Grouping{Model: true}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if stats, err := s.Stats(q); err != nil || stats.Requests != 200_000 {
+					b.Fatal(err, stats.Requests)
+				}
+			}
+		})
 	}
 }

@@ -25,12 +25,8 @@ type Filter struct {
 
 	since, until time.Time // since <= Time < until
 	status       []statusRange
-	failed       bool // or: status >= 400, or an error type
-	model        globs
-	provider     globs
-	key          globs
-	path         globs
-	endpoint     globs
+	failed       bool         // or: status >= 400, or an error type
+	texts        []textFilter // one for each field that is asked for
 	stream       []bool
 	minDuration  time.Duration
 	ids          []string
@@ -51,17 +47,20 @@ const (
 // filters are the parameters that choose, parameters all that a query may have;
 // follow and format are for whoever sends the rows.
 const (
-	filters    = "since, until, status, model, provider, key, path, endpoint, stream, min_ms, id, q"
+	filters    = "since, until, status, model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id, stream, min_ms, id, q, tz"
 	parameters = filters + ", limit, cursor, follow, format"
 )
 
 // ParseFilter reads a query. A comma, and a parameter given again, mean or;
 // different parameters mean and:
 //
-//	since, until     since <= time < until: 2026-11-23T10:00:00Z, 2026-11-23, or 15m, 24h, 7d before now
+//	since, until     since <= time < until: 2026-11-23T10:00:00Z, 2026-11-23 10:00,
+//	                 2026-11-23, today, yesterday, or 15m, 24h, 7d, 1w before now
+//	tz               the zone of days and times, as in Europe/Berlin; UTC if absent
 //	status           500, 5xx, 400-499, or error: 400 and more, or an error_type
-//	model, provider, key, path, endpoint
-//	                 the text, in which * stands for any characters
+//	model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id
+//	                 the text, in which * stands for any characters; after a ! it must
+//	                 not match. A provider matches the attempts before the last too
 //	stream           true or false
 //	min_ms           the least duration in milliseconds
 //	id               our id or the provider's
@@ -72,6 +71,10 @@ const (
 // It passes over follow and format. The error wraps ErrFilter and lists what is
 // valid.
 func ParseFilter(query url.Values, now time.Time) (Filter, error) {
+	now, err := inZone(query, now)
+	if err != nil {
+		return Filter{}, err
+	}
 	var f Filter
 	for _, name := range sortedNames(query) {
 		if err := f.take(name, query[name], now); err != nil {
@@ -80,6 +83,17 @@ func ParseFilter(query url.Values, now time.Time) (Filter, error) {
 	}
 	f.sieve = newSieve(&f)
 	return f, nil
+}
+
+// inZone returns now in the zone that days and times of the query are in: that of tz,
+// or UTC.
+func inZone(query url.Values, now time.Time) (time.Time, error) {
+	name := query.Get("tz")
+	zone, err := time.LoadLocation(name)
+	if err != nil || len(query["tz"]) > 1 {
+		return now, badValue("tz", name, "the name of a zone, as in Europe/Berlin")
+	}
+	return now.In(zone), nil
 }
 
 func sortedNames(query url.Values) []string {
@@ -91,7 +105,7 @@ func sortedNames(query url.Values) []string {
 	return names
 }
 
-// splitValues gives the values of one parameter, of which commas make several.
+// splitValues returns the values of one parameter, of which commas make several.
 func splitValues(name string, given []string) (values []string, err error) {
 	for _, text := range given {
 		for value := range strings.SplitSeq(text, ",") {
@@ -136,16 +150,6 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 		f.until, err = parseTimes(name, values, now, time.Time.After)
 	case "status":
 		err = f.setStatus(values)
-	case "model":
-		f.model = newGlobs(values)
-	case "provider":
-		f.provider = newGlobs(values)
-	case "key":
-		f.key = newGlobs(values)
-	case "path":
-		f.path = newGlobs(values)
-	case "endpoint":
-		f.endpoint = newGlobs(values)
 	case "stream":
 		for _, value := range values {
 			if value != "true" && value != "false" {
@@ -178,11 +182,29 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 			return badValue(name, strings.Join(values, ","), "the next of a page, unchanged")
 		}
 		f.Before = before
-	case "follow", "format":
+	case "tz", "follow", "format":
 	default:
-		return unknownParameter(name, parameters)
+		return f.setText(name, values)
 	}
 	return err
+}
+
+// setText takes the patterns for a field; those behind a ! must not match.
+func (f *Filter) setText(name string, values []string) error {
+	i := slices.IndexFunc(textFields, func(field textField) bool { return field.name == name })
+	if i < 0 {
+		return unknownParameter(name, parameters)
+	}
+	t := textFilter{field: textFields[i]}
+	for _, value := range values {
+		if pattern, negated := strings.CutPrefix(value, "!"); negated {
+			t.not = append(t.not, strings.Split(pattern, "*"))
+		} else {
+			t.is = append(t.is, strings.Split(value, "*"))
+		}
+	}
+	f.texts = append(f.texts, t)
+	return nil
 }
 
 func (f *Filter) setStatus(values []string) error {
@@ -217,12 +239,12 @@ func parseStatus(text string) (statusRange, bool) {
 	return statusRange{from, to}, ok && ok2 && from <= to
 }
 
-// parseTimes gives the widest of the times, by which one goes before another.
+// parseTimes returns the widest of the times, by which one goes before another.
 func parseTimes(name string, values []string, now time.Time, wider func(a, b time.Time) bool) (widest time.Time, err error) {
 	for i, value := range values {
 		t, ok := parseTime(value, now)
 		if !ok {
-			return time.Time{}, badValue(name, value, "2026-11-23T10:00:00Z, 2026-11-23, or 15m, 24h, 7d before now")
+			return time.Time{}, badValue(name, value, "2026-11-23T10:00:00Z, 2026-11-23 10:00, 2026-11-23, today, yesterday, or 15m, 24h, 7d, 1w before now")
 		}
 		if i == 0 || wider(t, widest) {
 			widest = t
@@ -236,19 +258,32 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 	if t, err := time.Parse(time.RFC3339, strings.Replace(text, " ", "+", 1)); err == nil {
 		return t.UTC(), true
 	}
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t, true
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04"} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t.UTC(), true
+		}
+	}
+	year, month, day := now.Date()
+	switch text {
+	case "today":
+		return time.Date(year, month, day, 0, 0, 0, 0, now.Location()).UTC(), true
+	case "yesterday":
+		return time.Date(year, month, day-1, 0, 0, 0, 0, now.Location()).UTC(), true
 	}
 	d, ok := parseAge(text)
 	return now.Add(-d).UTC(), ok
 }
 
-// parseAge reads a duration, which may be in days.
+// parseAge reads a duration, which may be in days or weeks.
 func parseAge(text string) (time.Duration, bool) {
 	const day = 24 * time.Hour
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		return time.Duration(n) * day, err == nil
+	}
+	if weeks, ok := strings.CutSuffix(text, "w"); ok {
+		n, err := strconv.ParseUint(weeks, 10, 12)
+		return time.Duration(n) * 7 * day, err == nil
 	}
 	d, err := time.ParseDuration(text)
 	return d, err == nil && d >= 0 && text[0] != '+' && text[0] != '-'
@@ -270,21 +305,55 @@ func parseCursor(text string) (before uint64, ok bool) {
 	return before, before > 0
 }
 
-// globs is a list of patterns; an empty one matches all.
+// textField is a field of a record that a filter may ask for. The name is that of
+// the parameter and of the member in a line.
+type textField struct {
+	name string
+	of   func(rec *Record) string
+}
+
+var textFields = []textField{
+	{"model", func(rec *Record) string { return rec.Model }},
+	{"upstream_model", func(rec *Record) string { return rec.UpstreamModel }},
+	{"provider", func(rec *Record) string { return rec.Provider }},
+	{"key", func(rec *Record) string { return rec.Key }},
+	{"path", func(rec *Record) string { return rec.Path }},
+	{"endpoint", func(rec *Record) string { return rec.Endpoint }},
+	{"client", func(rec *Record) string { return rec.Client }},
+	{"error_type", func(rec *Record) string { return rec.ErrorType }},
+	{"session", func(rec *Record) string { return rec.Session }},
+	{"trace_id", func(rec *Record) string { return rec.TraceID }},
+}
+
+// textFilter chooses by one field: one pattern of is must match, if there are any,
+// and none of not.
+type textFilter struct {
+	field   textField
+	is, not globs
+}
+
+func (t *textFilter) match(rec *Record) bool {
+	return (len(t.is) == 0 || t.matchAny(t.is, rec)) && !t.matchAny(t.not, rec)
+}
+
+// matchAny looks at the providers that were tried too.
+func (t *textFilter) matchAny(patterns globs, rec *Record) bool {
+	return patterns.match(t.field.of(rec)) || t.field.name == "provider" &&
+		slices.ContainsFunc(rec.Tried, func(try Try) bool { return patterns.match(try.Provider) })
+}
+
+func (f *Filter) matchTexts(rec *Record) bool {
+	return !slices.ContainsFunc(f.texts, func(t textFilter) bool { return !t.match(rec) })
+}
+
+// globs is a list of patterns.
 type globs []glob
 
 // glob is a pattern, split at each *.
 type glob []string
 
-func newGlobs(patterns []string) (list globs) {
-	for _, p := range patterns {
-		list = append(list, strings.Split(p, "*"))
-	}
-	return list
-}
-
 func (g globs) match(text string) bool {
-	return len(g) == 0 || slices.ContainsFunc(g, func(p glob) bool { return p.match(text) })
+	return slices.ContainsFunc(g, func(p glob) bool { return p.match(text) })
 }
 
 func (g glob) match(text string) bool {
@@ -311,11 +380,7 @@ func (f *Filter) Match(rec *Record) bool {
 	return (f.since.IsZero() || !rec.Time.Before(f.since)) &&
 		(f.until.IsZero() || rec.Time.Before(f.until)) &&
 		f.matchStatus(rec) &&
-		f.model.match(rec.Model) &&
-		f.provider.match(rec.Provider) &&
-		f.key.match(rec.Key) &&
-		f.path.match(rec.Path) &&
-		f.endpoint.match(rec.Endpoint) &&
+		f.matchTexts(rec) &&
 		(len(f.stream) == 0 || slices.Contains(f.stream, rec.Stream)) &&
 		rec.Duration >= f.minDuration &&
 		(len(f.ids) == 0 || slices.Contains(f.ids, rec.ID) || slices.Contains(f.ids, rec.UpstreamID)) &&
@@ -333,6 +398,6 @@ func (f *Filter) matchStatus(rec *Record) bool {
 // all tells whether f matches every record.
 func (f *Filter) all() bool {
 	return f.since.IsZero() && f.until.IsZero() && len(f.status) == 0 && !f.failed &&
-		len(f.model)+len(f.provider)+len(f.key)+len(f.path)+len(f.endpoint) == 0 &&
+		len(f.texts) == 0 &&
 		len(f.stream) == 0 && f.minDuration == 0 && len(f.ids) == 0 && len(f.inError) == 0
 }

@@ -18,12 +18,12 @@ func parseGrouping(text string) (by Grouping, ok bool) {
 	return by, by != Grouping{true, true, true}
 }
 
-// String gives the names of the fields with commas between, in one order.
+// String returns the names of the fields with commas between, in one order.
 func (by Grouping) String() string {
 	return strings.Join(by.values(groupKey{"model", "provider", "key"}), ",")
 }
 
-// values gives those of key that by groups by.
+// values returns those of key that by groups by.
 func (by Grouping) values(key groupKey) (values []string) {
 	if by.Model {
 		values = append(values, key.model)
@@ -37,7 +37,7 @@ func (by Grouping) values(key groupKey) (values []string) {
 	return values
 }
 
-// of gives the key of the group with these values.
+// of returns the key of the group with these values.
 func (by Grouping) of(model, provider, key string) (group groupKey) {
 	if by.Model {
 		group.model = model

@@ -21,7 +21,7 @@ const (
 	percentileError = 0.05 // the square root of growth, less 1, rounded up
 )
 
-// bucket gives the bucket of d; growth to the power of it is d in microseconds.
+// bucket returns the bucket of d; growth to the power of it is d in microseconds.
 func bucket(d time.Duration) uint8 {
 	us := max(float64(d)/float64(time.Microsecond), 1)
 	return uint8(min(math.Log(us)/math.Log(growth), math.MaxUint8))
@@ -50,7 +50,7 @@ func (h histogram) percentiles() *Percentiles {
 	return &Percentiles{P50: h.percentile(0.50), P95: h.percentile(0.95), P99: h.percentile(0.99)}
 }
 
-// percentile gives the middle of the bucket of the lowest duration that the given
+// percentile returns the middle of the bucket of the lowest duration that the given
 // part of all does not exceed, in milliseconds.
 func (h histogram) percentile(part float64) float64 {
 	var total, passed float64

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -21,14 +20,13 @@ import (
 //     another name is ever removed.
 //   - After a fault the file is closed, and opened anew a second later.
 //
-// One goroutine at a time writes. Readers take the list of files under mu, which
-// also covers a file's change of name, so that a name leads to the right file.
+// The Store's lock guards it, over a file's change of name too, so that a name leads to
+// the right file.
 type journal struct {
 	path     string
 	maxFile  int64
 	maxTotal int64
 
-	// The writer's own.
 	file    *os.File  // nil while there is a fault
 	fault   error     // why file is nil
 	look    time.Time // when to look at path again
@@ -37,7 +35,6 @@ type journal struct {
 	unmoved time.Time // until then no rotation is tried,
 	stuck   error     // because of this
 
-	mu       sync.Mutex
 	segments []*segment // oldest first; the last one is the current file
 	known    bool       // segments was read from the folder
 }
@@ -54,74 +51,45 @@ func newJournal(cfg Config) *journal {
 	return &journal{path: path, maxFile: cfg.MaxFile, maxTotal: cfg.MaxTotal, segments: []*segment{{path: path}}}
 }
 
-// write appends lines, the first of which has seq. It gives how many of them are
-// in the file. An error with all of them written is a rotation that failed.
-func (j *journal) write(seq uint64, lines []byte) (written int, err error) {
+// write appends a line, which ends with a newline. An error with the line written is
+// a rotation that failed.
+func (j *journal) write(seq uint64, line []byte) (written bool, err error) {
 	if err := j.ready(); err != nil {
-		return 0, err
+		return false, err
 	}
-	var rotation error
-	for len(lines) > 0 {
-		n := j.fit(lines)
-		if n == 0 {
-			if rotation = j.rotate(seq); rotation == nil {
-				continue // a new file has room for any line
-			}
-			n = len(lines)
-			if j.file == nil {
-				return written, rotation
-			} else if j.total()+int64(n) > j.maxTotal {
-				return written, fmt.Errorf("%w: max_total is reached: %w", ErrNotWritten, rotation)
-			}
-		}
-		done, err := j.append(seq, lines[:n])
-		rows := bytes.Count(lines[:done], newline)
-		written += rows
-		seq += uint64(rows)
-		lines = lines[done:]
-		if err != nil {
-			return written, err
+	var stuck error
+	if size := j.current().size; size > 0 && size+int64(len(line)) > j.maxFile {
+		stuck = j.rotate(seq)
+		switch {
+		case stuck == nil:
+		case j.file == nil:
+			return false, stuck
+		case j.total()+int64(len(line)) > j.maxTotal:
+			return false, fmt.Errorf("%w: max_total is reached: %w", ErrNotWritten, stuck)
 		}
 	}
-	return written, rotation
+	if err := j.append(seq, line); err != nil {
+		return false, err
+	}
+	return true, stuck
 }
 
 var newline = []byte{'\n'}
 
-// fit gives the length of the whole lines that the file has room for.
-func (j *journal) fit(lines []byte) int {
-	room := max(j.maxFile-j.current().size, 0)
-	if room >= int64(len(lines)) {
-		return len(lines)
-	}
-	return bytes.LastIndexByte(lines[:room], '\n') + 1
-}
-
-// append writes lines and gives the length of those that are in the file whole.
-// A piece of a line is cut off again.
-func (j *journal) append(seq uint64, lines []byte) (int, error) {
-	n, err := j.file.Write(lines)
-	whole := n
-	if err != nil {
-		whole = bytes.LastIndexByte(lines[:n], '\n') + 1
-	}
-
-	j.mu.Lock()
+// append writes line whole, or cuts off again what it wrote of it.
+func (j *journal) append(seq uint64, line []byte) error {
 	current := j.current()
-	current.size += int64(whole)
-	if current.first == 0 && whole > 0 {
+	if _, err := j.file.Write(line); err != nil {
+		if info, e := j.file.Stat(); e == nil && info.Size() > current.size {
+			_ = j.file.Truncate(current.size) // opening it anew will try again
+		}
+		return j.fail(err)
+	}
+	current.size += int64(len(line))
+	if current.first == 0 {
 		current.first = seq
 	}
-	size := current.size
-	j.mu.Unlock()
-
-	if err != nil {
-		if info, e := j.file.Stat(); e == nil && info.Size() > size {
-			_ = j.file.Truncate(size) // opening it anew will try again
-		}
-		return whole, j.fail(err)
-	}
-	return whole, nil
+	return nil
 }
 
 // fail closes the file because of err.
@@ -145,9 +113,7 @@ func (j *journal) ready() error {
 	j.look = now.Add(lookEvery)
 	if j.file != nil {
 		if size, same := j.same(); same {
-			j.mu.Lock()
 			j.current().size = size // someone may have emptied it
-			j.mu.Unlock()
 			return nil
 		}
 		j.file.Close()
@@ -206,9 +172,7 @@ func (j *journal) attach() error {
 		return err
 	}
 	j.file = file
-	j.mu.Lock()
 	j.current().size = size
-	j.mu.Unlock()
 	return nil
 }
 
@@ -260,7 +224,7 @@ func holdsOther(path string) bool {
 	return true
 }
 
-// mend makes file end with a whole line, and gives its size. It cuts a torn last
+// mend makes file end with a whole line, and returns its size. It cuts a torn last
 // line off, but ends one that lacks its newline only, and one that cannot be cut
 // off since the file is append-only.
 func mend(file *os.File) (size int64, err error) {
@@ -284,7 +248,7 @@ func mend(file *os.File) (size int64, err error) {
 	return size + 1, err
 }
 
-// endOfLines gives the offset behind the last newline before size.
+// endOfLines returns the offset behind the last newline before size.
 func endOfLines(file *os.File, size int64) (int64, error) {
 	block := make([]byte, blockSize)
 	for size > 0 {
@@ -301,7 +265,7 @@ func endOfLines(file *os.File, size int64) (int64, error) {
 	return 0, nil
 }
 
-// rotate gives the current file its lasting name and begins a new one, with seq.
+// rotate returns the current file its lasting name and begins a new one, with seq.
 // If that is not possible the old one goes on, and for a second no other try is
 // made.
 func (j *journal) rotate(seq uint64) error {
@@ -330,7 +294,7 @@ func (j *journal) rotate(seq uint64) error {
 	return nil
 }
 
-// rename gives the current file the name of a rotated one. If it holds no row, it
+// rename returns the current file the name of a rotated one. If it holds no row, it
 // is named after seq, the next one.
 func (j *journal) rename(seq uint64) error {
 	stamp := time.Now().UTC().Truncate(time.Millisecond)
@@ -339,8 +303,6 @@ func (j *journal) rename(seq uint64) error {
 	}
 	prefix, suffix := j.nameParts()
 
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	current := j.current()
 	first := cmp.Or(current.first, seq)
 	name := fmt.Sprintf("%s%s-%0*d%s", prefix, stamp.Format(stampForm), seqWidth, first, suffix)
@@ -348,7 +310,7 @@ func (j *journal) rename(seq uint64) error {
 	if err := os.Rename(j.path, path); err != nil {
 		return err
 	}
-	current.path, current.first, current.rotated = path, first, true
+	current.path, current.first, current.rotated = path, first, stamp
 	j.stamp = stamp
 	j.segments = append(j.segments, &segment{path: j.path})
 	return nil

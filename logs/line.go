@@ -16,7 +16,7 @@ import (
 // maxSeq is more than any seq: JavaScript reads no number beyond it exactly.
 const maxSeq = 1 << 53
 
-// lineHead gives the seq and the time, as text in timeLayout, of a line as
+// lineHead returns the seq and the time, as text in timeLayout, of a line as
 // AppendJSON writes it. Any other line, even a valid one, is not ok.
 func lineHead(line []byte) (seq uint64, stamp []byte, ok bool) {
 	const before, between = `{"seq":`, `,"time":"`
@@ -41,7 +41,7 @@ func lineHead(line []byte) (seq uint64, stamp []byte, ok bool) {
 	return seq, stamp, true
 }
 
-// lineSeq gives the seq of any valid line.
+// lineSeq returns the seq of any valid line.
 func lineSeq(line []byte) (seq uint64, ok bool) {
 	if seq, _, ok := lineHead(line); ok {
 		return seq, true
@@ -74,7 +74,7 @@ func (p *parser) fail() {
 	p.i = len(p.text)
 }
 
-// peek moves to the next byte that is no space, and gives it, or 0 at the end.
+// peek moves to the next byte that is no space, and returns it, or 0 at the end.
 func (p *parser) peek() byte {
 	for ; p.i < len(p.text); p.i++ {
 		switch c := p.text[p.i]; c {
@@ -274,7 +274,7 @@ func (p *parser) list(element func()) {
 	p.expect(']')
 }
 
-// number gives the text of a JSON number; strconv, which takes more than JSON
+// number returns the text of a JSON number; strconv, which takes more than JSON
 // does, judges the rest.
 func (p *parser) number() string {
 	p.peek()

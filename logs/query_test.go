@@ -18,7 +18,7 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// random gives a record within the 10 hours before noon. Many texts are such that
+// random returns a record within the 10 hours before noon. Many texts are such that
 // a reader may stumble over them.
 func random(r *rand.Rand) logs.Record {
 	pick := func(texts ...string) string { return texts[r.IntN(len(texts))] }
@@ -37,6 +37,10 @@ func random(r *rand.Rand) logs.Record {
 	}
 	if r.IntN(4) == 0 {
 		rec.ErrorType, rec.Error = "api_error", pick("boom", "time out", `said "no"`, "a\nb", "überlastet", `"status":503`)
+	}
+	if r.IntN(4) == 0 {
+		rec.Session, rec.TraceID, rec.Client = pick("s1", "s2"), pick("t1", "t2"), pick("curl/8", "x")
+		rec.Tried = []logs.Try{{Provider: "mistral", Model: "gpt-4o", Status: 503}}
 	}
 	if r.IntN(4) == 0 {
 		rec.UpstreamID = fmt.Sprint("id", r.IntN(1000))
@@ -70,6 +74,7 @@ var queries = []query{
 	{`model="status":503`, func(r *logs.Record) bool { return r.Model == `"status":503` }},
 	{"model=gpt%7F", func(r *logs.Record) bool { return r.Model == "gpt\x7f" }},
 	{"provider=openai", func(r *logs.Record) bool { return r.Provider == "openai" }},
+	{"provider=mistral", func(r *logs.Record) bool { return len(r.Tried) > 0 }},
 	{"key=dev&key=ci", func(r *logs.Record) bool { return r.Key == "dev" || r.Key == "ci" }},
 	{"key=开发*", func(r *logs.Record) bool { return r.Key == "开发环境" }},
 	{`key=a"b,a\b`, func(r *logs.Record) bool { return r.Key == `a"b` || r.Key == `a\b` }},
@@ -103,6 +108,18 @@ var queries = []query{
 	{"until=2026-11-23", func(r *logs.Record) bool { return false }},
 	{"since=2026-11-23", func(r *logs.Record) bool { return true }},
 	{"since=1d&until=0d", func(r *logs.Record) bool { return true }},
+	{"since=1w&until=today", func(r *logs.Record) bool { return false }},
+	{"since=today&until=2026-11-23+10:30", func(r *logs.Record) bool { return r.Time.Before(noon.Add(-90 * time.Minute)) }},
+	{"until=2026-11-23+10:30&tz=Asia/Shanghai", func(r *logs.Record) bool { return r.Time.Before(noon.Add(-9*time.Hour - 30*time.Minute)) }},
+	{"since=yesterday&tz=Asia/Shanghai", func(r *logs.Record) bool { return true }},
+	{"model=!gpt-*", func(r *logs.Record) bool { return !strings.HasPrefix(r.Model, "gpt-") }},
+	{"model=gpt*,!gpt-4o", func(r *logs.Record) bool { return strings.HasPrefix(r.Model, "gpt") && r.Model != "gpt-4o" }},
+	{"key=!dev,!ci", func(r *logs.Record) bool { return r.Key != "dev" && r.Key != "ci" }},
+	{"error_type=api*", func(r *logs.Record) bool { return r.ErrorType != "" }},
+	{"session=s1", func(r *logs.Record) bool { return r.Session == "s1" }},
+	{"trace_id=!t1", func(r *logs.Record) bool { return r.TraceID != "t1" }},
+	{"client=curl*", func(r *logs.Record) bool { return strings.HasPrefix(r.Client, "curl") }},
+	{"upstream_model=m", func(r *logs.Record) bool { return false }},
 }
 
 // Every filter, and every two of them together, choose what a plain look at each
@@ -194,7 +211,8 @@ func TestParseFilterErrors(t *testing.T) {
 	f("status=6000", "5xx")
 	f("status=0xx", "5xx")
 	f("status=499-400", "400-499")
-	f("since=yesterday", "24h")
+	f("since=tomorrow", "24h")
+	f("tz=Mars/Olympus", "Europe/Berlin")
 	f("since=-1h", "24h")
 	f("until=1e9d", "24h")
 	f("stream=yes", "true or false")

@@ -14,26 +14,12 @@ import (
 	"time"
 )
 
-// segment is one file of the journal. Its fields are guarded by the journal's mu.
+// segment is one file of the journal.
 type segment struct {
 	path    string
-	rotated bool
-	first   uint64 // the lowest seq; 0 for a file without rows
+	rotated time.Time // zero for the current file
+	first   uint64    // the lowest seq; 0 for a file without rows
 	size    int64
-	span    *span // of the times of a rotated file, nil until a reader has learned it
-}
-
-// span is the least and the greatest time of some rows, as text in timeLayout.
-// Rows are not in the order of time: a long request is recorded when it ends.
-type span struct{ least, greatest [len(timeLayout)]byte }
-
-func (s *span) add(stamp []byte) {
-	if *s == (span{}) || string(stamp) < string(s.least[:]) {
-		copy(s.least[:], stamp)
-	}
-	if string(stamp) > string(s.greatest[:]) {
-		copy(s.greatest[:], stamp)
-	}
 }
 
 // list reads the folder.
@@ -43,11 +29,9 @@ func (j *journal) list() error {
 		return err
 	}
 	old := make(map[string]*segment)
-	j.mu.Lock()
 	for _, s := range j.segments {
 		old[s.path] = s
 	}
-	j.mu.Unlock()
 
 	var found []*segment
 	current := &segment{path: j.path}
@@ -69,7 +53,7 @@ func (j *journal) list() error {
 			} else if err != nil {
 				return err
 			}
-			found = append(found, &segment{path: path, rotated: true, first: first, size: info.Size()})
+			found = append(found, &segment{path: path, rotated: stamp, first: first, size: info.Size()})
 		}
 		if ok && stamp.After(j.stamp) {
 			j.stamp = stamp
@@ -77,14 +61,12 @@ func (j *journal) list() error {
 	}
 	slices.SortFunc(found, func(a, b *segment) int { return cmp.Compare(a.first, b.first) })
 
-	j.mu.Lock()
 	j.segments = append(found, current)
 	j.known = true
-	j.mu.Unlock()
 	return nil
 }
 
-// lowestSeq gives the lowest seq at the head of a file, where one damaged line
+// lowestSeq returns the lowest seq at the head of a file, where one damaged line
 // must not hide the others, and the file's size.
 func lowestSeq(path string) (first uint64, size int64, err error) {
 	info, err := os.Stat(path)
@@ -135,8 +117,6 @@ func (j *journal) prune() {
 	if j.excess() <= 0 || j.list() != nil { // some may be gone already
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	for j.excess() > 0 && len(j.segments) > 1 {
 		if err := os.Remove(j.segments[0].path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return // the next rotation tries again
@@ -146,17 +126,17 @@ func (j *journal) prune() {
 }
 
 // excess is by how much the files are too large together, once the current one is
-// full. The caller is the writer or holds mu.
+// full.
 func (j *journal) excess() int64 {
 	return j.total() + max(j.maxFile-j.current().size, 0) - j.maxTotal
 }
 
-// current is the segment that grows. The caller is the writer or holds mu.
+// current is the segment that grows.
 func (j *journal) current() *segment {
 	return j.segments[len(j.segments)-1]
 }
 
-// total is the size of all files. The caller is the writer or holds mu.
+// total is the size of all files.
 func (j *journal) total() (bytes int64) {
 	for _, s := range j.segments {
 		bytes += s.size
@@ -164,53 +144,44 @@ func (j *journal) total() (bytes int64) {
 	return bytes
 }
 
-// openSegment is a segment as it was when a reader opened it.
-type openSegment struct {
-	segment
-	file   *os.File // nil: there is none
-	unread bool     // all of its rows are of lower seq than what was asked for
-}
-
-// openBefore opens the newest file with rows of lower seq than before that sieve
-// may let pass.
-func (j *journal) openBefore(before uint64, sieve *sieve) (openSegment, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	next := uint64(maxSeq) // the first seq of the file after
+// openBefore opens the newest file with rows of lower seq than before, and, if
+// earliest is not empty, of no earlier time. The file is nil if there is none.
+func (j *journal) openBefore(before uint64, earliest string) (*os.File, segment, error) {
 	for _, seg := range slices.Backward(j.segments) {
-		if seg.first == 0 {
-			continue
-		}
-		unread := before >= next
-		next = seg.first
-		if seg.first >= before || seg.span != nil && !sieve.passesSome(*seg.span) {
+		if seg.first == 0 || seg.first >= before {
 			continue
 		}
 		file, err := os.Open(seg.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed by someone
+		} else if err != nil {
+			return nil, segment{}, err
 		}
-		return openSegment{*seg, file, unread}, err
+		if seg.endsBefore(earliest, file) {
+			file.Close()
+			continue
+		}
+		return file, *seg, nil
 	}
-	return openSegment{}, nil
+	return nil, segment{}, nil
 }
 
-// learn keeps the span of a rotated file's times.
-func (j *journal) learn(path string, times span) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, s := range j.segments {
-		if s.path == path && s.rotated {
-			s.span = &times
-		}
+// endsBefore tells whether all rows began before earliest: those of a rotated file
+// began before its rotation. Its last row must agree, since clocks are set.
+func (s *segment) endsBefore(earliest string, file *os.File) bool {
+	if s.rotated.IsZero() || s.rotated.Format(timeLayout) >= earliest {
+		return false
 	}
+	tail := make([]byte, min(s.size, minMaxFile))
+	n, _ := file.ReadAt(tail, s.size-int64(len(tail)))
+	tail = bytes.TrimSuffix(tail[:n], newline)
+	_, stamp, ok := lineHead(tail[bytes.LastIndexByte(tail, '\n')+1:])
+	return ok && string(stamp) < earliest
 }
 
-// newestFirst gives the greatest first seq of a file. It is not known while the
+// newestFirst returns the greatest first seq of a file. It is not known while the
 // folder could not be read.
 func (j *journal) newestFirst() (first uint64, known bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	for _, s := range j.segments {
 		first = max(first, s.first)
 	}

@@ -7,37 +7,51 @@ import (
 	"strings"
 )
 
-// sieve tells from the bytes of a line that it cannot match a filter, so that most
-// lines need not be parsed. It lets too much pass, never too little, of lines of
-// lineHead's kind: their members stand as AppendJSON writes them.
+// sieve tells from the bytes of lines that they cannot match a filter, so that most
+// need not be looked at, let alone decoded. It lets too much pass, never too little,
+// of lines whose members stand as AppendJSON writes them.
 type sieve struct {
-	earliest, last string     // bounds of the time, in timeLayout; empty: none
+	earliest, last string // bounds of the time, in timeLayout; empty: none
+	minMillis      float64
+	status         []statusRange
+	failed         bool
 	groups         [][]needle // of each group, one must be there
 }
 
-// needle is a text that is followed by one of some bytes, or by anything if next
-// is empty.
+// needle is a text to look for, by that byte of it which is rarest in lines.
 type needle struct {
-	text string
-	next string
-	rare int // index of the byte of text to look for first
+	text []byte
+	rare int
 }
 
-// usual is what most lines look like, to tell which bytes are rare in them.
-const usual = `{"seq":20518,"time":"2026-11-23T10:20:30.045Z","id":"req_7f3a90c2e15b4d68","key":"dev","method":"POST",` +
-	`"path":"/v1/chat/completions","endpoint":"chat_completions","model":"gpt-4o","upstream_model":"gpt-4o","provider":"openai",` +
-	`"status":200,"stream":true,"duration_ms":1234.567,"ttft_ms":250.5,"input_tokens":1900,"output_tokens":28,` +
-	`"cache_read_tokens":900,"reasoning_tokens":16,"finish_reason":"stop","attempts":1,"request_bytes":8512,"response_bytes":4096,` +
-	`"client":"OpenAI/Python 1.51.0","remote":"127.0.0.1","upstream_id":"req_0c1e8d5f2b7a4963"}`
-
-func newNeedle(text, next string) needle {
-	n := needle{text: text, next: next}
+func newNeedle(text string) needle {
+	const common = `",:_0123456789eotansirpdmcl` // the most common first, about
+	n := needle{text: []byte(text)}
+	best := -1
 	for i := range len(text) {
-		if strings.Count(usual, text[i:i+1]) < strings.Count(usual, text[n.rare:n.rare+1]) {
-			n.rare = i
+		rank := strings.IndexByte(common, text[i])
+		if rank < 0 {
+			rank = len(common)
+		}
+		if rank > best {
+			n.rare, best = i, rank
 		}
 	}
 	return n
+}
+
+func (n needle) in(lines []byte) bool {
+	for at := n.rare; at < len(lines); at++ {
+		i := bytes.IndexByte(lines[at:], n.text[n.rare])
+		if i < 0 {
+			return false
+		}
+		at += i
+		if bytes.HasPrefix(lines[at-n.rare:], n.text) {
+			return true
+		}
+	}
+	return false
 }
 
 func newSieve(f *Filter) (s sieve) {
@@ -47,16 +61,16 @@ func newSieve(f *Filter) (s sieve) {
 	if !f.until.IsZero() {
 		s.last = f.until.Format(timeLayout)
 	}
+	s.minMillis = f.minDuration.Seconds() * 1000
+	s.status, s.failed = f.status, f.failed
 	s.require(statusNeedles(f))
-	s.require(textNeedles(`"model":"`, f.model))
-	s.require(textNeedles(`"provider":"`, f.provider))
-	s.require(textNeedles(`"key":"`, f.key))
-	s.require(textNeedles(`"path":"`, f.path))
-	s.require(textNeedles(`"endpoint":"`, f.endpoint))
+	for _, t := range f.texts {
+		s.require(textNeedles(`"`+t.field.name+`":"`, t.is))
+	}
 	s.require(partNeedles(f.ids))
 	s.require(partNeedles(f.inError))
 	if len(f.stream) > 0 && !slices.Contains(f.stream, false) {
-		s.require([]needle{newNeedle(`"stream":true`, "")})
+		s.require([]needle{newNeedle(`"stream":true`)})
 	}
 	return s
 }
@@ -67,70 +81,65 @@ func (s *sieve) require(group []needle) {
 	}
 }
 
-// passes tells whether line, the time of which is stamp, may match.
-func (s *sieve) passes(stamp, line []byte) bool {
-	if s.earliest != "" && string(stamp) < s.earliest || s.last != "" && string(stamp) > s.last {
-		return false
-	}
+// passes tells whether the needles are in lines, be it one or many.
+func (s *sieve) passes(lines []byte) bool {
 	for _, group := range s.groups {
-		if !slices.ContainsFunc(group, func(n needle) bool { return n.in(line) }) {
+		if !slices.ContainsFunc(group, func(n needle) bool { return n.in(lines) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// passesSome tells whether a time within sp may pass.
-func (s *sieve) passesSome(sp span) bool {
-	return (s.earliest == "" || string(sp.greatest[:]) >= s.earliest) &&
-		(s.last == "" || string(sp.least[:]) <= s.last)
+// passesLine tells whether line, the time of which is stamp, may match.
+func (s *sieve) passesLine(stamp, line []byte) bool {
+	return (s.earliest == "" || string(stamp) >= s.earliest) && (s.last == "" || string(stamp) <= s.last) &&
+		s.passesDuration(line) && s.passesStatus(line) && s.passes(line)
 }
 
-// passesAll tells whether the filter chooses every time within sp.
-func (s *sieve) passesAll(sp span) bool {
-	return (s.earliest == "" || string(sp.least[:]) > s.earliest) &&
-		(s.last == "" || string(sp.greatest[:]) < s.last)
-}
-
-// in tells whether n stands anywhere in line.
-func (n needle) in(line []byte) bool {
-	for at := n.rare; at < len(line); at++ {
-		i := bytes.IndexByte(line[at:], n.text[n.rare])
-		if i < 0 {
-			return false
-		}
-		at += i
-		rest := line[at-n.rare:]
-		if len(rest) < len(n.text) {
-			return false
-		}
-		if string(rest[:len(n.text)]) != n.text {
-			continue
-		}
-		rest = rest[len(n.text):]
-		if n.next == "" || len(rest) > 0 && strings.IndexByte(n.next, rest[0]) >= 0 {
-			return true
-		}
+func (s *sieve) passesDuration(line []byte) bool {
+	if s.minMillis <= 0 {
+		return true
 	}
-	return false
+	_, rest, _ := bytes.Cut(line, []byte(`"duration_ms":`))
+	end := bytes.IndexByte(rest, ',')
+	if end < 0 {
+		return true
+	}
+	ms, err := strconv.ParseFloat(string(rest[:end]), 64)
+	return err != nil || ms > s.minMillis-0.002 // the record rounds to the microsecond
 }
 
-// The makers of needles give none if a match may show in a line in more ways than
+func (s *sieve) passesStatus(line []byte) bool {
+	if len(s.status) == 0 && !s.failed {
+		return true
+	}
+	_, rest, _ := bytes.Cut(line, []byte(`"status":`))
+	if len(rest) < 4 || rest[3] != ',' {
+		return true
+	}
+	status, err := strconv.Atoi(string(rest[:3]))
+	return err != nil || slices.ContainsFunc(s.status, func(r statusRange) bool { return r.from <= status && status <= r.to }) ||
+		s.failed && (status >= 400 || bytes.Contains(rest, []byte(`"error_type":"`)))
+}
+
+// The makers of needles return none if a match may show in a line in more ways than
 // they can tell.
 
-func statusNeedles(f *Filter) (group []needle) {
+// statusNeedles asks for one status or class only: of more, one is in every block.
+func statusNeedles(f *Filter) []needle {
 	const name = `"status":`
-	if f.failed {
-		group = append(group, newNeedle(name, "456789"), newNeedle(`"error_type":"`, ""))
+	if f.failed || len(f.status) != 1 {
+		return nil
 	}
-	for _, r := range f.status {
-		if r.from == r.to {
-			group = append(group, newNeedle(name+strconv.Itoa(r.from), ""))
-		} else {
-			group = append(group, newNeedle(name, "0123456789"[r.from/100:r.to/100+1]))
-		}
+	from, to := f.status[0].from, f.status[0].to
+	switch {
+	case from == to:
+		return []needle{newNeedle(name + strconv.Itoa(from))}
+	case from/100 == to/100:
+		return []needle{newNeedle(name + strconv.Itoa(from/100))}
 	}
-	return group
+	return nil
 }
 
 func textNeedles(name string, patterns globs) (group []needle) {
@@ -142,7 +151,7 @@ func textNeedles(name string, patterns globs) (group []needle) {
 		if len(p) == 1 {
 			text += `"`
 		}
-		group = append(group, newNeedle(name+text, ""))
+		group = append(group, newNeedle(name+text))
 	}
 	return group
 }
@@ -152,7 +161,7 @@ func partNeedles(texts []string) (group []needle) {
 		if !isPlain(text) {
 			return nil
 		}
-		group = append(group, newNeedle(text, ""))
+		group = append(group, newNeedle(text))
 	}
 	return group
 }

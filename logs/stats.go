@@ -104,6 +104,10 @@ const (
 // between, in any order), and the filters of ParseFilter, of which since and until
 // move the ends of the window. The error wraps ErrFilter.
 func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
+	now, err := inZone(query, now)
+	if err != nil {
+		return StatsQuery{}, err
+	}
 	var q StatsQuery
 	window := defaultWindow
 	for _, name := range sortedNames(query) {
@@ -157,8 +161,9 @@ func (s *Store) Stats(q StatsQuery) (Stats, error) {
 	f.sieve = newSieve(&f)
 	deadline := time.Now().Add(queryTime)
 	t := newTally(q.Step, q.By)
+	var rec Record
 	w := walk{store: s, sieve: &f.sieve, goOn: func() bool { return time.Now().Before(deadline) }, visit: func(_ uint64, line []byte) bool {
-		if rec, ok := s.parse(line); ok && f.Match(&rec) {
+		if s.parseInto(&rec, line) && f.Match(&rec) {
 			t.add(&rec)
 		}
 		return true

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,38 +32,18 @@ var (
 
 // Store is the request log. It is safe for concurrent use.
 type Store struct {
-	ring    *ring
-	journal *journal
-
 	dropped atomic.Uint64
 	damaged atomic.Uint64
 
-	mu      sync.Mutex
-	changed sync.Cond // a batch was written
-	seq     uint64    // the newest that was given out
-	next    *batch    // gathers records while another batch is written
-	spare   *batch
-	writing bool // one Add writes for all; what follows is its own
-	closed  bool
-
+	mu      sync.Mutex // guards what follows
+	seq     uint64     // the last one given out
+	line    []byte     // space for one
+	ring    ring
+	journal *journal
+	news    news
 	trouble trouble
+	closed  bool
 }
-
-// batch is the records that one write takes to the disk.
-type batch struct {
-	lines   []byte
-	first   uint64 // seq of the first line
-	rows    int
-	done    bool
-	written int // of rows, once done
-	err     error
-	waiting int // calls of Add that have yet to look at the result
-}
-
-const (
-	chunkSize = 64 << 10 // of memory for lines, shared by many batches
-	chunkLow  = 4 << 10  // with less than this left, a new chunk is taken
-)
 
 // Open opens the log that cfg names, creating its folder (mode 0700) and file
 // (0600) as needed. A torn last line is cut off, the newest records are read into
@@ -85,12 +66,11 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("%w: %s", ErrNotLog, cfg.File)
 	}
 	s := &Store{
-		ring:    newRing(cfg.Ring),
+		ring:    ring{limit: cfg.Ring},
+		news:    news{c: make(chan struct{})},
 		journal: newJournal(cfg),
-		next:    &batch{},
 		trouble: trouble{out: os.Stderr},
 	}
-	s.changed.L = &s.mu
 	if err := s.journal.open(); errors.Is(err, ErrLocked) {
 		return nil, err
 	} else if err != nil {
@@ -110,19 +90,19 @@ func (s *Store) load() {
 		return
 	}
 	s.seq = first
-	var rows []row // newest first
+	var rows []Row // newest first
 	w := walk{store: s, before: maxSeq, sieve: &sieve{}, goOn: func() bool { return true }, visit: func(seq uint64, line []byte) bool {
 		s.seq = max(s.seq, seq)
 		if _, ok := s.parse(line); ok {
-			rows = append(rows, row{seq, bytes.Clone(line)})
+			rows = append(rows, Row{seq, append(bytes.Clone(line), '\n')})
 		}
 		return len(rows) < s.ring.limit
 	}}
 	if _, err := w.files(); err != nil {
 		s.trouble.report(err, 0)
 	}
-	for i := len(rows) - 1; i >= 0; i-- {
-		s.ring.add(rows[i])
+	for _, row := range slices.Backward(rows) {
+		s.ring.add(row.Seq, row.Line)
 	}
 }
 
@@ -143,79 +123,56 @@ func (s *Store) Add(rec *Record) error {
 	}
 	s.seq++
 	rec.Seq = s.seq
-
-	b := s.next
-	if b.rows == 0 {
-		b.first = s.seq
+	s.line = append(append(appendSeq(s.line[:0], s.seq), rest...), '\n')
+	written, err := s.journal.write(s.seq, s.line)
+	lost := 0
+	if !written {
+		lost = 1
+		s.dropped.Add(1)
 	}
-	b.rows++
-	b.waiting++
-	b.lines = append(append(appendSeq(b.lines, s.seq), rest...), '\n')
-
-	// Whoever finds nobody writing writes for all who have come meanwhile.
-	for !b.done {
-		if s.writing {
-			s.changed.Wait()
-		} else {
-			s.write()
-		}
-	}
-	var err error
-	if rec.Seq >= b.first+uint64(b.written) {
-		err = b.err
-	}
-	if b.waiting--; b.waiting == 0 {
-		s.spare = b
+	s.trouble.report(err, lost)
+	s.ring.add(s.seq, s.line)
+	s.wakeSoon()
+	if written {
+		return nil
 	}
 	return err
 }
 
-// write takes the gathered batch to the disk, then into the ring. It is called
-// with the lock held, and lets it go meanwhile.
-func (s *Store) write() {
-	b := s.next
-	s.next = s.spare
-	if s.spare = nil; s.next == nil {
-		s.next = new(batch)
-	}
-	*s.next = batch{lines: b.lines[len(b.lines):]} // what is left of the chunk
-	if cap(s.next.lines) < chunkLow {
-		s.next.lines = make([]byte, 0, chunkSize)
-	}
-	s.writing = true
-	s.mu.Unlock()
-
-	written, err := s.journal.write(b.first, b.lines)
-	if err != nil {
-		s.dropped.Add(uint64(b.rows - written))
-	}
-	s.trouble.report(err, b.rows-written)
-	s.ring.push(b.first, b.lines)
-
-	s.mu.Lock()
-	b.done, b.written, b.err = true, written, err
-	s.writing = false
-	s.changed.Broadcast()
-}
-
-// Last gives the seq of the newest record, 0 if there is none.
+// Last returns the seq of the newest record, 0 if there is none.
 func (s *Store) Last() uint64 {
-	return s.ring.last()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ring.newest
 }
 
-// Dropped gives the number of records that did not reach the disk.
+// Dropped returns the number of records that did not reach the disk.
 func (s *Store) Dropped() uint64 {
 	return s.dropped.Load()
 }
 
-// Damaged gives the number of lines that were passed over because they are no
+// Damaged returns the number of lines that were passed over because they are no
 // records. A line that two readings pass over counts twice.
 func (s *Store) Damaged() uint64 {
 	return s.damaged.Load()
 }
 
-// Close waits for the records that are being added, ends the tails and closes the
-// file. What is added later is an ErrClosed. A second Close does nothing.
+// newest returns the ring's blocks of lines, the oldest first.
+func (s *Store) newest() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ring.blocks)
+}
+
+// openBefore is journal.openBefore for those who read.
+func (s *Store) openBefore(before uint64, earliest string) (*os.File, segment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.journal.openBefore(before, earliest)
+}
+
+// Close ends the tails and closes the file. What is added later is an ErrClosed. A
+// second Close does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,9 +180,6 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	for s.writing || s.next.rows > 0 {
-		s.changed.Wait()
-	}
-	s.ring.close()
+	s.news.end()
 	return s.journal.close()
 }

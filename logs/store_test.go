@@ -19,7 +19,7 @@ import (
 	"proxycast/logs"
 )
 
-// stderr gives what Stores that are opened from now on say.
+// stderr returns what Stores that are opened from now on say.
 func stderr(t *testing.T) func() string {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "")
@@ -47,7 +47,7 @@ func add(t testing.TB, s *logs.Store, rec logs.Record) uint64 {
 	return rec.Seq
 }
 
-// files gives the names of the log's files in the order of seq.
+// files returns the names of the log's files in the order of seq.
 func files(t testing.TB, dir string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "requests-*.jsonl"))
@@ -61,7 +61,7 @@ func files(t testing.TB, dir string) []string {
 	return names
 }
 
-// seqs gives the seq of every line on the disk, in order; each must be whole.
+// seqs returns the seq of every line on the disk, in order; each must be whole.
 func seqs(t testing.TB, dir string) (list []uint64) {
 	t.Helper()
 	for _, name := range files(t, dir) {
@@ -88,7 +88,7 @@ func upTo(n int) (list []uint64) {
 	return list
 }
 
-// all gives the seqs that Query finds, page by page, newest first.
+// all returns the seqs that Query finds, page by page, newest first.
 func all(t testing.TB, s *logs.Store, query string) (list []uint64) {
 	t.Helper()
 	f := filter(t, query)

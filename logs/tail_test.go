@@ -12,7 +12,7 @@ import (
 	"proxycast/logs"
 )
 
-// next gives the seqs of the next rows; the Tail must have some, without a loss.
+// next returns the seqs of the next rows; the Tail must have some, without a loss.
 func next(t *testing.T, tail *logs.Tail) (list []uint64) {
 	t.Helper()
 	rows, lost, err := tail.Next(t.Context(), time.Minute)

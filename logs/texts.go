@@ -8,7 +8,7 @@ import (
 
 // A record as a row of texts, for tables.
 
-// Fields gives the names of a record's fields, in the order of AppendTexts.
+// Fields returns the names of a record's fields, in the order of AppendTexts.
 func Fields() []string {
 	return []string{
 		"seq", "time", "id", "key", "method", "path", "endpoint", "model", "upstream_model", "provider", "status", "count", "stream",
