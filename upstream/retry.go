@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -138,4 +139,37 @@ func isTooLong(body []byte) bool {
 		}
 	}
 	return false
+}
+
+// sleep waits for d. It reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// atOnce is a wait that is none, but not left to the backoff.
+const atOnce = time.Nanosecond
+
+// verdictOn tells what a call without a reply means for the next attempt: a
+// silent target is not asked again.
+func verdictOn(e *Error) verdict {
+	switch e.Code {
+	case codeTimeout, codeBusy:
+		return elsewhere
+	case codeUnreachable, codeCut, codeInvalid:
+		return again
+	}
+	if e.Status == statusClientGone {
+		return hopeless
+	}
+	return again
 }
