@@ -33,16 +33,14 @@ func (p *reply) end(err error) {
 		p.abort(p.broken(err))
 	case p.unfinished(), p.cutUnseen():
 		p.abort(p.cut(nil))
-	case p.sniffer != nil && p.sniffer.Failed():
+	case p.read.Failed():
 		p.rep.Err = p.reported()
 	}
 }
 
 // conclude takes over what was learned from the reply.
 func (p *reply) conclude() {
-	if p.sniffer != nil {
-		p.rep.Usage, p.rep.FinishReason, p.rep.Malformed = p.sniffer.Usage(), p.provider.word(p.sniffer.FinishReason(), ""), p.sniffer.Malformed()
-	}
+	p.rep.Usage, p.rep.FinishReason, p.rep.Malformed = p.read.Usage(), p.provider.word(p.read.FinishReason(), ""), p.read.Malformed()
 }
 
 // failedHeld tells why a reply that was held, and whose copy ended with err, is to
@@ -53,11 +51,9 @@ func (p *reply) failedHeld(err error) *Error {
 		return p.broken(err)
 	case p.unfinished():
 		return p.cut(nil)
-	case p.sniffer == nil:
-		return nil
-	case p.sniffer.Failed():
+	case p.read.Failed():
 		return p.reported()
-	case p.flush == nil && p.received > 0 && p.takes != dialect.AudioSpeech && !p.sniffer.Finished():
+	case !p.stream && p.received > 0 && p.takes != dialect.AudioSpeech && !p.read.Finished():
 		return &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
 			Message: fmt.Sprintf("provider %q answered with something that is not JSON", p.provider.config.Name),
@@ -68,18 +64,18 @@ func (p *reply) failedHeld(err error) *Error {
 
 // unfinished reports whether a stream has ended without having come to its end.
 func (p *reply) unfinished() bool {
-	if p.flush == nil || p.sniffer == nil || p.sniffer.Finished() || p.sniffer.Failed() {
+	if !p.stream || p.read.Finished() || p.read.Failed() {
 		return false
 	}
-	return p.sniffer.Known() || p.received == 0
+	return p.read.Known() || p.received == 0
 }
 
 // cutUnseen reports whether a plain reply that only the end of its connection ends
 // was JSON and is not whole.
 func (p *reply) cutUnseen() bool {
 	res := p.response
-	return p.flush == nil && p.sniffer != nil && res.ProtoMajor == 1 && res.ContentLength < 0 && len(res.TransferEncoding) == 0 &&
-		p.takes != dialect.AudioSpeech && p.sniffer.Content() && !p.sniffer.Finished()
+	return !p.stream && res.ProtoMajor == 1 && res.ContentLength < 0 && len(res.TransferEncoding) == 0 &&
+		p.takes != dialect.AudioSpeech && p.read.Content() && !p.read.Finished()
 }
 
 // broken tells why the provider's side of the copy failed with err.
@@ -102,7 +98,7 @@ func (p *reply) cut(err error) *Error {
 // reported tells that the provider put an error into a reply of a success status.
 func (p *reply) reported() *Error {
 	return &Error{
-		Status: http.StatusBadGateway, Code: p.provider.word(p.sniffer.ErrorType(), "provider_error"),
+		Status: http.StatusBadGateway, Code: p.provider.word(p.read.ErrorType(), "provider_error"),
 		Message: fmt.Sprintf("provider %q reported an error in its reply", p.provider.config.Name),
 	}
 }
@@ -123,7 +119,7 @@ func (p *reply) abort(failure *Error) {
 		p.rep.Status = failure.Status
 		return
 	}
-	if p.flush == nil || p.sniffer == nil || p.sniffer.Finished() || p.sniffer.Failed() || !p.sniffer.AtBoundary() {
+	if !p.stream || p.read.Finished() || p.read.Failed() || !p.read.AtBoundary() {
 		return
 	}
 	tell(p.w, p.speaks, failure, p.rep.UpstreamID)
@@ -157,7 +153,7 @@ func (a *attempt) giveUp(w http.ResponseWriter, rep *Report) {
 		h["X-Should-Retry"] = []string{"false"} // the client's retries would multiply ours
 	}
 	switch {
-	case a.reply != nil && a.reply.sniffer != nil && a.reply.sniffer.Failed():
+	case a.reply != nil && a.reply.read.Failed():
 		a.reply.passFailed() // the provider's own error, as it came
 		return
 	case rep.Status != 0: // it cannot be told any more

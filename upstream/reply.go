@@ -29,12 +29,11 @@ type reply struct {
 	*attempt
 	w        http.ResponseWriter
 	rep      *Report
-	out      io.Writer         // where the provider's bytes go: strip, scrub, or the sink
-	strip    *dialect.Stripper // nil: all events pass
-	scrub    *scrubber         // nil: encoded, or no credential that it could quote
-	sniffer  *dialect.Sniffer  // nil: the bytes are encoded and cannot be read
-	flush    func() error      // nil: not a stream
-	received int64             // bytes of the provider's
+	read     *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
+	scrub    *scrubber      // nil: encoded, or no credential that it could quote
+	stream   bool
+	flush    func() error // of a stream
+	received int64        // bytes of the provider's
 	buffers  *Buffers
 
 	mu        sync.Mutex // between the copy and the keepalive
@@ -47,16 +46,17 @@ type reply struct {
 
 func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 	p := &reply{attempt: a, w: w, rep: rep, buffers: a.body.buffers}
-	p.out = sink{p}
 	rep.Stream = isEventStream(a.response.Header.Get("Content-Type"))
-	if encoding := a.response.Header.Get("Content-Encoding"); encoding == "" || encoding == "identity" {
-		p.sniffer = dialect.NewSniffer(a.takes, rep.Stream)
+	p.stream = rep.Stream
+	encoding := a.response.Header.Get("Content-Encoding")
+	o := dialect.ReplyOptions{Stream: p.stream, Encoded: encoding != "" && encoding != "identity", StripUsage: a.metered}
+	var out io.Writer = sink{p}
+	if len(a.provider.secrets) > 0 && !o.Encoded {
+		p.scrub = &scrubber{w: out, secrets: a.provider.secrets}
+		out = p.scrub
 	}
-	if len(a.provider.secrets) > 0 && p.sniffer != nil {
-		p.scrub = &scrubber{w: p.out, secrets: a.provider.secrets}
-		p.out = p.scrub
-	}
-	if !rep.Stream {
+	p.read = dialect.NewReply(a.takes, a.speaks, o, out)
+	if !p.stream {
 		a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
 		if n := a.response.ContentLength; a.hold && 0 < n && n <= maxHeldPlain {
 			p.held = make([]byte, 0, n)
@@ -64,10 +64,6 @@ func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
 		return p
 	}
 	p.flush = http.NewResponseController(w).Flush
-	if a.metered && p.sniffer != nil {
-		p.strip = dialect.NewStripper(p.sniffer, p.out)
-		p.out = p.strip
-	}
 	a.deadline.by("first_token", a.asked, a.provider.config.Timeouts.FirstToken)
 	if every := a.proxy.keepalive; every > 0 {
 		p.mu.Lock()
@@ -104,7 +100,7 @@ func (p *reply) copy() error {
 			return errToClient{err}
 		}
 	}
-	if p.flush != nil {
+	if p.stream {
 		buf := streamBuffers.Get().(*[4 << 10]byte)
 		defer streamBuffers.Put(buf)
 		return p.copyWith(buf[:])
@@ -121,7 +117,7 @@ func (p *reply) copyWith(buf []byte) error {
 			if werr := p.take(buf[:n]); werr != nil {
 				return errToClient{werr}
 			}
-			if !p.committed && p.sniffer != nil && p.sniffer.Failed() {
+			if !p.committed && p.read.Failed() {
 				return nil // there is nothing to wait for
 			}
 		}
@@ -140,21 +136,18 @@ func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.received += int64(len(b))
-	if p.flush == nil || !p.rep.FirstContent.IsZero() {
+	if !p.stream || !p.rep.FirstContent.IsZero() {
 		p.deadline.lift() // a slow client is not an idle provider
 		defer func() { p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle) }()
 	}
-	if p.sniffer != nil && p.strip == nil {
-		p.sniffer.Write(b)
-	}
-	if _, err := p.out.Write(b); err != nil {
+	if _, err := p.read.Write(b); err != nil {
 		return err
 	}
 	now := time.Now()
-	if p.flush != nil && p.rep.FirstContent.IsZero() && (p.sniffer == nil || p.sniffer.Content()) {
+	if p.stream && p.rep.FirstContent.IsZero() && p.read.Content() {
 		p.rep.FirstContent = now
 	}
-	if p.flush != nil && p.rep.FirstContent == now {
+	if p.stream && p.rep.FirstContent == now {
 		p.deadline.by("idle", now, p.provider.config.Timeouts.Idle)
 	}
 	if !p.committed {
@@ -164,7 +157,7 @@ func (p *reply) take(b []byte) error {
 		return p.commit()
 	}
 	p.last = now
-	if p.flush == nil {
+	if !p.stream {
 		return nil
 	}
 	return p.flush()
@@ -174,14 +167,12 @@ func (p *reply) take(b []byte) error {
 // is too large to hold.
 func (p *reply) mayCommit() bool {
 	switch {
-	case p.flush == nil:
+	case !p.stream:
 		return len(p.held) > maxHeldPlain
-	case p.sniffer == nil:
-		return true
 	case p.complete:
-		return p.sniffer.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
+		return p.read.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
 	}
-	return p.sniffer.Content() || p.sniffer.Finished() || len(p.held) > maxHeldStream
+	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream
 }
 
 // reserve counts what a complete stream holds among the request bodies.
@@ -209,7 +200,7 @@ func (p *reply) commit() error {
 		}
 	}
 	p.freeHeld()
-	if p.flush == nil {
+	if !p.stream {
 		return nil
 	}
 	return p.flush()
@@ -217,10 +208,8 @@ func (p *reply) commit() error {
 
 // finishWriting passes what the writers before the sink hold.
 func (p *reply) finishWriting() error {
-	if p.strip != nil {
-		if err := p.strip.Close(); err != nil {
-			return err
-		}
+	if err := p.read.Close(); err != nil {
+		return err
 	}
 	if p.scrub != nil {
 		return p.scrub.Close()
@@ -237,7 +226,7 @@ func (p *reply) freeHeld() {
 func (p *reply) writeHead() {
 	h := p.w.Header()
 	copyReplyHeader(h, p.response.Header, p.provider.scrub)
-	if p.flush != nil {
+	if p.stream {
 		h["X-Accel-Buffering"] = []string{"no"}
 		if len(h["Cache-Control"]) == 0 {
 			h["Cache-Control"] = []string{"no-cache"}
@@ -262,8 +251,8 @@ func (p *reply) sendKeepalive() {
 		return
 	}
 	switch {
-	case !p.committed && !p.complete, p.committed && p.sniffer == nil:
-	case p.committed && !p.sniffer.AtBoundary():
+	case !p.committed && !p.complete:
+	case p.committed && !p.read.AtBoundary():
 	default:
 		if p.rep.Status == 0 {
 			p.writeHead()
