@@ -28,7 +28,7 @@ func newCredentials(keys []string) *credentials {
 	return &credentials{keys: keys, rest: make([]time.Time, len(keys))}
 }
 
-// pick gives the index of the key to use now, -1 without keys.
+// pick returns the index of the key to use now, -1 without keys.
 func (c *credentials) pick(now time.Time) int {
 	if len(c.keys) == 0 {
 		return -1

@@ -1,5 +1,14 @@
-// Package upstream holds the providers: it decides which one a request goes
-// to, sends it there unchanged, and passes the reply back as it comes.
+// Package upstream holds the providers: it decides which one a request goes to, sends it there unchanged, and passes
+// the reply back as it comes.
+//
+// Relay tries targets (a provider and a model) one after the other. A reply of a success status is held while another
+// attempt is possible. It commits with its first content, when it is finished, or when it is too large to hold; from
+// then on it is copied, and there is no other attempt. It ends whole, cut (by either side), or with an error that the
+// provider reported; a cut reply never looks whole to the client.
+//
+// The request's body belongs to Relay, which lets go of it at commit or when it returns. Each call holds it as well
+// until the transport has closed its reader, which may be after the call has returned. A Report is final when Relay
+// returns it.
 package upstream
 
 import (
@@ -61,7 +70,7 @@ func New(cfg Config, prev *Proxy) (*Proxy, error) {
 	return p, errors.Join(faults...)
 }
 
-// provider gives the provider of that name, or nil. It may be called on nil.
+// provider returns the provider of that name, or nil. It may be called on nil.
 func (p *Proxy) provider(name string) *provider {
 	if p == nil {
 		return nil

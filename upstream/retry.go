@@ -34,7 +34,7 @@ type plan struct {
 	left     int  // attempts after the one under way
 }
 
-// target gives the one under way.
+// target returns the one under way.
 func (p *plan) target() target { return p.targets[p.at] }
 
 // passOver skips resting targets, as long as one that does not rest remains.
@@ -70,13 +70,13 @@ func (p *plan) next(v verdict, wait time.Duration) (pause time.Duration, ok bool
 	return 0, false
 }
 
-// backoff gives the time before repeat n (from 0), with full jitter.
+// backoff returns the time before repeat n (from 0), with full jitter.
 func backoff(n int) time.Duration {
 	most := min(firstBackoff<<min(n, 10), maxBackoff)
 	return rand.N(most)
 }
 
-// retryAfter gives the time that a provider asks to be left alone, 0 if it does
+// retryAfter returns the time that a provider asks to be left alone, 0 if it does
 // not say: retry-after-ms, retry-after (RFC 9110 §10.2.3, also fractions of a
 // second), and on a 429 the reset of a rate limit that has nothing remaining.
 func retryAfter(status int, h http.Header, now time.Time) time.Duration {

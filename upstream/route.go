@@ -72,7 +72,7 @@ func (p *Proxy) route(pin, model string) (targets []target, complete bool, err *
 	return nil, false, p.unknownModel(model)
 }
 
-// follow gives the targets of a route that are enabled.
+// follow returns the targets of a route that are enabled.
 func (p *Proxy) follow(route Route, model string) (targets []target, err *Error) {
 	for _, t := range inOrder(route) {
 		name, upstream, _ := strings.Cut(t.To, "/")
@@ -91,7 +91,7 @@ func (p *Proxy) follow(route Route, model string) (targets []target, err *Error)
 	return targets, err
 }
 
-// inOrder gives the targets of a route as one request tries them: as they stand,
+// inOrder returns the targets of a route as one request tries them: as they stand,
 // or drawn by weight.
 func inOrder(route Route) []TargetConfig {
 	if route.Strategy != strategyWeighted {
@@ -116,7 +116,7 @@ func inOrder(route Route) []TargetConfig {
 	return order
 }
 
-// ready gives the target, unless the provider does not exist or is disabled.
+// ready returns the target, unless the provider does not exist or is disabled.
 func (p *Proxy) ready(name, model string) ([]target, *Error) {
 	switch provider := p.provider(name); {
 	case provider == nil:
