@@ -18,7 +18,8 @@ const module = "proxycast"
 // arrows is every import between our packages that the plan allows.
 var arrows = map[string][]string{
 	"":                 {"server"},
-	"server":           {"auth", "cors", "logs", "upstream", "upstream/dialect"},
+	"server":           {"server/config", "auth", "cors", "logs", "upstream", "upstream/dialect"},
+	"server/config":    {"auth", "cors", "logs", "upstream"},
 	"upstream":         {"upstream/dialect", "upstream/demo"},
 	"auth":             nil,
 	"cors":             nil,

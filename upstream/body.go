@@ -28,7 +28,7 @@ type Buffers struct {
 	pools [len(bodySizes)]sync.Pool
 }
 
-// NewBuffers gives Buffers that hold at most limit bytes at a time.
+// NewBuffers returns Buffers that hold at most limit bytes at a time.
 func NewBuffers(limit int64) *Buffers {
 	b := &Buffers{limit: limit}
 	for i, size := range bodySizes {
@@ -37,7 +37,7 @@ func NewBuffers(limit int64) *Buffers {
 	return b
 }
 
-// InUse gives the bytes that bodies hold now.
+// InUse returns the bytes that bodies hold now.
 func (b *Buffers) InUse() int64 { return b.inUse.Load() }
 
 func (b *Buffers) reserve(n int64) bool {
@@ -48,7 +48,7 @@ func (b *Buffers) reserve(n int64) bool {
 	return true
 }
 
-// get gives an empty body with room for at least size bytes, or nil when the
+// get returns an empty body with room for at least size bytes, or nil when the
 // memory is full.
 func (b *Buffers) get(size int64) *Body {
 	size = max(size, int64(bodySizes[0]))
@@ -128,10 +128,10 @@ type Body struct {
 	refs     atomic.Int32
 }
 
-// Bytes gives the body. It must not be used after Release.
+// Bytes returns the body. It must not be used after Release.
 func (b *Body) Bytes() []byte { return b.buf }
 
-// Release gives up the caller's hold on the body.
+// Release returns up the caller's hold on the body.
 func (b *Body) Release() {
 	switch refs := b.refs.Add(-1); {
 	case refs > 0:

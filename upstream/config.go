@@ -178,7 +178,7 @@ func (p ProviderConfig) checkCredential(at, key string, fault func(path, message
 	}
 }
 
-// credentials gives the keys of api_key or api_keys that are set.
+// credentials returns the keys of api_key or api_keys that are set.
 func (p ProviderConfig) credentials() []string {
 	var keys []string
 	for _, key := range append([]string{p.APIKey}, p.APIKeys...) {
@@ -189,7 +189,7 @@ func (p ProviderConfig) credentials() []string {
 	return keys
 }
 
-// baseURL gives the URL that endpoint paths are appended to.
+// baseURL returns the URL that endpoint paths are appended to.
 func baseURL(typ, text string) (*url.URL, error) {
 	if text == "" {
 		text = vendorURL[typ]

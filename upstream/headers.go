@@ -9,7 +9,7 @@ import (
 
 // Header rules of both ways. Names are in canonical form.
 
-// requestHeader gives the client's headers that a provider may see.
+// requestHeader returns the client's headers that a provider may see.
 func requestHeader(client http.Header) http.Header {
 	h := make(http.Header, len(client)+4)
 	named := connectionNames(client)
@@ -73,7 +73,7 @@ func hopByHop(name string) bool {
 	return false
 }
 
-// connectionNames gives the headers that a Connection header names.
+// connectionNames returns the headers that a Connection header names.
 func connectionNames(h http.Header) []string {
 	var names []string
 	for _, line := range h["Connection"] {

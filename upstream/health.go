@@ -115,7 +115,7 @@ type TargetState struct {
 	Rests    *time.Time `json:"rests_until,omitempty"`
 }
 
-// of gives the failing targets of a provider.
+// of returns the failing targets of a provider.
 func (h *health) of(provider string, now time.Time) (states []TargetState) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

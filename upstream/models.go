@@ -89,7 +89,7 @@ func fetchLists(ctx context.Context, providers []*provider) [][]Model {
 	return lists
 }
 
-// Model gives the entry of one name that routing accepts.
+// Model returns the entry of one name that routing accepts.
 func (p *Proxy) Model(ctx context.Context, pin, id string) (Model, *Error) {
 	targets, _, err := p.route(pin, id)
 	if err != nil {

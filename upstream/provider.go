@@ -81,7 +81,7 @@ func (p *provider) speaks(d dialect.Dialect) bool {
 // enabled reports whether the provider has a credential, if its config names any.
 func (p *provider) enabled() bool { return p.config.Missing == "" || len(p.keys.keys) > 0 }
 
-// url gives the address of path below the provider's base, with the client's query.
+// url returns the address of path below the provider's base, with the client's query.
 func (p *provider) url(path, query string) *url.URL {
 	u := *p.base
 	u.Path += path
@@ -112,7 +112,7 @@ func (p *provider) authorize(h http.Header, key int) {
 	}
 }
 
-// word gives text if it is one word of the kind that APIs name errors and reasons
+// word returns text if it is one word of the kind that APIs name errors and reasons
 // with, else other: a log must not take free text of a provider's, which may quote
 // anything.
 func (p *provider) word(text, other string) string {

@@ -1,10 +1,7 @@
 package upstream
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -80,21 +77,6 @@ func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request
 	}
 }
 
-// sleep waits for d. It reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // estimateTokens answers a count_tokens request whose provider cannot count.
 func estimateTokens(w http.ResponseWriter, t target, body *Body) Report {
 	n := dialect.EstimateTokens(body.Bytes())
@@ -109,156 +91,4 @@ func estimateTokens(w http.ResponseWriter, t target, body *Body) Report {
 		rep.Status, rep.Err, rep.Aborted = errClientGone.Status, errClientGone, true
 	}
 	return rep
-}
-
-// attempt is one call of one target.
-type attempt struct {
-	target
-	proxy    *Proxy
-	client   *http.Request
-	request  *dialect.Request
-	body     *Body
-	release  func() // gives up Relay's hold on body
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	limits   *limits
-	key      int  // index of the credential, -1: none
-	metered  bool // include_usage was added: its event is removed again
-	hold     bool // another attempt is possible: nothing passes before content does
-	complete bool // nothing passes before the stream is complete, if hold
-
-	entered  bool           // it has a place at the provider
-	asked    time.Time      // then
-	response *http.Response // nil: err tells why
-	err      *Error
-	problem  []byte // the body of an error status, as JSON; nil: it was none
-	reply    *reply // of a success status
-	own      bool   // it failed by a limit of ours, which says nothing about the target
-	ended    bool
-}
-
-func (p *Proxy) newAttempt(plan *plan, client *http.Request, q *dialect.Request, body *Body, release func()) *attempt {
-	t := plan.target()
-	a := &attempt{target: t, proxy: p, client: client, request: q, body: body, release: release, hold: plan.left > 0, complete: plan.complete}
-	a.ctx, a.cancel = context.WithCancelCause(client.Context())
-	a.limits = newLimits(t.provider.config.Name, t.provider.config.Timeouts, a.cancel)
-	a.metered = q.Endpoint == dialect.ChatCompletions && q.Stream && !q.HasStreamOptions() && t.provider.config.StreamUsage
-	a.key = t.provider.keys.pick(a.limits.start)
-	return a
-}
-
-// end lets go of the provider's call, whatever its state, and notes what it says
-// about the target. A second end does nothing.
-func (a *attempt) end(rep *Report) {
-	if a.ended {
-		return
-	}
-	a.ended = true
-	if a.response != nil {
-		a.response.Body.Close()
-	}
-	if a.reply != nil {
-		a.reply.letGo()
-	}
-	a.limits.stop()
-	a.cancel(nil)
-	if a.entered {
-		a.provider.gate.leave()
-	}
-	failure := a.err
-	if failure == nil {
-		failure = rep.Err
-	}
-	switch {
-	case failure == nil:
-		a.proxy.health.succeeded(a.name())
-	case a.own, a.client.Context().Err() != nil, failure.Status == statusClientGone,
-		failure.Status == http.StatusTooManyRequests && len(a.provider.keys.keys) > 1: // that rests the key
-		a.proxy.health.abstained(a.name())
-	case failure.Status >= 500, failure.Status == http.StatusRequestTimeout, failure.Status == http.StatusTooManyRequests:
-		a.proxy.health.failed(a.name(), a.proxy.cooldown, time.Now())
-	default: // the request's fault
-		a.proxy.health.succeeded(a.name())
-	}
-}
-
-// send makes the call and waits for the head of the reply.
-func (a *attempt) send() {
-	if timeouts := a.provider.config.Timeouts; a.request.Stream {
-		a.limits.by("headers", a.limits.start, timeouts.Headers)
-	} else {
-		a.limits.by("total", a.limits.start, timeouts.Total)
-	}
-	full, err := a.provider.gate.enter(a.ctx)
-	if full {
-		a.own = true
-		a.err = &Error{
-			Status: http.StatusServiceUnavailable, Code: codeBusy,
-			Message: fmt.Sprintf("provider %q has as many calls under way and waiting as its max_concurrency allows", a.provider.config.Name),
-		}
-		return
-	}
-	if err != nil {
-		a.own = true
-		a.err = a.failure(err)
-		return
-	}
-	a.entered = true
-	a.asked = time.Now()
-	if a.request.Stream { // the time in the queue was not the provider's
-		a.limits.by("headers", a.asked, a.provider.config.Timeouts.Headers)
-	}
-	res, err := a.provider.transport.RoundTrip(a.newRequest())
-	if err != nil && classify(err) == closedWhileIdle {
-		res, err = a.provider.transport.RoundTrip(a.newRequest())
-	}
-	if err != nil {
-		a.err = a.failure(err)
-		return
-	}
-	a.response = res
-}
-
-// newRequest builds the provider's request. It has no GetBody, so that only
-// Relay ever sends a request again.
-func (a *attempt) newRequest() *http.Request {
-	parts := a.request.Splice(a.model, a.metered)
-	n := length(parts)
-	header := requestHeader(a.client.Header)
-	a.provider.authorize(header, a.key)
-	req := &http.Request{
-		Method:        http.MethodPost,
-		URL:           a.provider.url(a.request.Endpoint.Path(), a.client.URL.RawQuery),
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        header,
-		Body:          requestBody(a.body, parts, n),
-		ContentLength: n,
-		Host:          a.provider.base.Host,
-	}
-	return req.WithContext(a.ctx)
-}
-
-func length(parts net.Buffers) (n int64) {
-	for _, part := range parts {
-		n += int64(len(part))
-	}
-	return n
-}
-
-// failure tells why the provider's call broke off with err.
-func (a *attempt) failure(err error) *Error {
-	var limit *Error
-	if errors.As(context.Cause(a.ctx), &limit) { // a limit of ours, or the gateway's end
-		return limit
-	}
-	if a.client.Context().Err() != nil {
-		return clientEnd(a.client.Context())
-	}
-	name := a.provider.config.Name
-	if a.response == nil && classify(err) == connectTimeout {
-		return errTimeout(name, "connect", a.provider.config.Timeouts.Connect)
-	}
-	return errUnreachable(name, err)
 }

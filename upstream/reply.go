@@ -1,341 +1,277 @@
 package upstream
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"proxycast/upstream/dialect"
 )
 
-// maxProblem is how much of a provider's error is read and passed on.
-const maxProblem = 1 << 20
+// How much of a reply is held while another attempt is possible.
+const (
+	maxHeldStream   = 64 << 10
+	maxHeldPlain    = 1 << 20
+	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete; counted in max_inflight_bytes
+)
 
-// receive takes the attempt's outcome. done: it was passed on to the client, or it
-// is too late for another attempt; rep is complete. Otherwise the attempt has
-// failed and nothing of it was passed on: verdict and wait (the time that the
-// provider asked for) say how to go on, and giveUp passes it on after all.
-func (a *attempt) receive(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
-	if a.err != nil {
-		return verdictOn(a.err), 0, false
+// Read buffers: small for streams, whose events are small and which are many.
+var (
+	streamBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+	plainBuffers  = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+)
+
+// reply is a reply of a success status on its way to the client. It is held until
+// it commits: from then on there is no other attempt.
+type reply struct {
+	*attempt
+	w        http.ResponseWriter
+	rep      *Report
+	read     *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
+	scrub    *scrubber      // nil: encoded, or no credential that it could quote
+	stream   bool
+	flush    func() error // of a stream
+	received int64        // bytes of the provider's
+	buffers  *Buffers
+
+	mu        sync.Mutex // between the copy and the keepalive
+	held      []byte
+	reserved  int64 // of held, in the gateway's memory for bodies
+	committed bool
+	last      time.Time
+	keepalive *time.Timer
+}
+
+func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
+	p := &reply{attempt: a, w: w, rep: rep, buffers: a.body.buffers}
+	rep.Stream = isEventStream(a.response.Header.Get("Content-Type"))
+	p.stream = rep.Stream
+	encoding := a.response.Header.Get("Content-Encoding")
+	o := dialect.ReplyOptions{Stream: p.stream, Encoded: encoding != "" && encoding != "identity", StripUsage: a.metered}
+	var out io.Writer = sink{p}
+	if len(a.provider.secrets) > 0 && !o.Encoded {
+		p.scrub = &scrubber{w: out, secrets: a.provider.secrets}
+		out = p.scrub
 	}
-	header, status, now := a.response.Header, a.response.StatusCode, time.Now()
-	rep.UpstreamID = header.Get("X-Request-Id")
-	if rep.UpstreamID == "" {
-		rep.UpstreamID = header.Get("Request-Id")
-	}
-	rep.UpstreamID = a.provider.scrub(rep.UpstreamID)
-	wait = retryAfter(status, header, now)
-	another := a.provider.keys.answered(a.key, status, wait, now)
-	a.own = another // that key was refused, not the target
-	switch {
-	case status == http.StatusUnauthorized:
-		a.err = &Error{
-			Status: http.StatusBadGateway, Code: "provider_credential",
-			Message: fmt.Sprintf("provider %q rejected the gateway's credential; its api_key in the gateway's config needs a look", a.provider.config.Name),
+	p.read = dialect.NewReply(a.takes, a.speaks, o, out)
+	if !p.stream {
+		a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
+		if n := a.response.ContentLength; a.hold && 0 < n && n <= maxHeldPlain {
+			p.held = make([]byte, 0, n)
 		}
-	case status >= 400:
-		a.readProblem()
-	case status < 200 || status >= 300:
-		a.err = &Error{
-			Status: http.StatusBadGateway, Code: "provider_redirect",
-			Message: fmt.Sprintf("provider %q answered with status %d, which the gateway does not follow; its base_url needs a look", a.provider.config.Name, status),
-		}
-	default:
-		return a.pass(w, rep)
+		return p
 	}
-	switch {
-	case a.ctx.Err() != nil: // while the error was read
-		return verdictOn(a.err), 0, false
-	case another && status != http.StatusForbidden:
-		return again, atOnce, false // with the other key
+	p.flush = http.NewResponseController(w).Flush
+	a.deadline.by("first_token", a.asked, a.provider.config.Timeouts.FirstToken)
+	if every := a.proxy.keepalive; every > 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.last = time.Now()
+		p.keepalive = time.AfterFunc(every, p.sendKeepalive)
 	}
-	return judge(status, a.problem), wait, false
+	return p
 }
 
-// atOnce is a wait that is none, but not left to the backoff.
-const atOnce = time.Nanosecond
-
-// verdictOn tells what a call without a reply means for the next attempt: a
-// silent target is not asked again.
-func verdictOn(e *Error) verdict {
-	switch e.Code {
-	case codeTimeout, codeBusy:
-		return elsewhere
-	case codeUnreachable, codeCut, codeInvalid:
-		return again
-	}
-	if e.Status == statusClientGone {
-		return hopeless
-	}
-	return again
+func isEventStream(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }
 
-// giveUp passes on the failure of the last attempt: the provider's own error
-// where it has one, else rep.Err tells the caller what to answer.
-func (a *attempt) giveUp(w http.ResponseWriter, rep *Report) {
-	rep.Err = a.err
-	h := w.Header()
-	if rep.Attempts > 1 && len(h["X-Should-Retry"]) == 0 {
-		h["X-Should-Retry"] = []string{"false"} // the client's retries would multiply ours
+// sink is where the bytes for the client go.
+type sink struct{ *reply }
+
+func (s sink) Write(b []byte) (int, error) {
+	if !s.committed {
+		s.held = append(s.held, b...)
+		return len(b), nil
 	}
-	switch {
-	case a.reply != nil && a.reply.sniffer != nil && a.reply.sniffer.Failed():
-		a.reply.passFailed() // the provider's own error, as it came
-		return
-	case rep.Status != 0: // it cannot be told any more
-		rep.Aborted = true
-		if a.err.Status == statusClientGone {
-			rep.Status = statusClientGone
-			return
-		}
-		tell(w, a.request.Endpoint, a.err, rep.UpstreamID)
-		return
-	case a.reply != nil:
-		return
-	}
-	if a.response == nil || a.response.StatusCode < 400 || a.response.StatusCode == http.StatusUnauthorized {
-		return
-	}
-	copyReplyHeader(h, a.response.Header, a.provider.scrub)
-	h.Del("Content-Encoding")
-	h.Del("Content-Length")
-	h.Del("Etag")
-	if a.problem == nil {
-		return
-	}
-	body := []byte(a.provider.scrub(string(a.problem)))
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	rep.Status = a.response.StatusCode
-	w.WriteHeader(rep.Status)
-	if _, err := w.Write(body); err != nil {
-		rep.Status, rep.Err, rep.Aborted = errClientGone.Status, errClientGone, true
-	}
+	return s.w.Write(b)
 }
 
-// readProblem reads the body of an error status.
-func (a *attempt) readProblem() {
-	a.limits.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-	status := a.response.StatusCode
-	if status == statusClientGone { // which means something else here
-		status = http.StatusBadGateway
-	}
-	a.err = &Error{
-		Status: status, Code: "provider_error",
-		Message: fmt.Sprintf("provider %q answered with status %d", a.provider.config.Name, status),
-	}
-	body, err := readUnpacked(a.response)
-	if err != nil && a.ctx.Err() != nil {
-		a.err = a.failure(err)
-		return
-	}
-	if err != nil || !isJSONObject(body) {
-		return
-	}
-	a.problem = body
-	sniffer := dialect.NewSniffer(a.request.Endpoint, false)
-	sniffer.Write(body)
-	a.err.Code = a.provider.word(sniffer.ErrorType(), a.err.Code)
-}
-
-// readUnpacked reads a whole error body, unpacked.
-func readUnpacked(res *http.Response) ([]byte, error) {
-	var src io.Reader = res.Body
-	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
-	case "", "identity":
-	case "gzip":
-		unzipped, err := gzip.NewReader(src)
+// copy passes the reply until its end (nil) or until either side fails.
+func (p *reply) copy() error {
+	if !p.hold {
+		p.mu.Lock()
+		err := p.commit()
+		p.mu.Unlock()
 		if err != nil {
-			return nil, err
+			return errToClient{err}
 		}
-		src = unzipped
-	default:
-		return nil, errors.New("upstream: an error in an unknown content encoding")
 	}
-	body, err := io.ReadAll(io.LimitReader(src, maxProblem+1))
-	if err == nil && len(body) > maxProblem {
-		err = errors.New("upstream: an error larger than 1 MiB")
+	if p.stream {
+		buf := streamBuffers.Get().(*[4 << 10]byte)
+		defer streamBuffers.Put(buf)
+		return p.copyWith(buf[:])
 	}
-	return body, err
+	buf := plainBuffers.Get().(*[32 << 10]byte)
+	defer plainBuffers.Put(buf)
+	return p.copyWith(buf[:])
 }
 
-func isJSONObject(body []byte) bool {
-	body = bytes.TrimLeft(body, " \t\r\n")
-	return len(body) > 0 && body[0] == '{' && json.Valid(body)
+func (p *reply) copyWith(buf []byte) error {
+	for {
+		n, err := p.response.Body.Read(buf)
+		if n > 0 {
+			if werr := p.take(buf[:n]); werr != nil {
+				return errToClient{werr}
+			}
+			if !p.committed && p.read.Failed() {
+				return nil // there is nothing to wait for
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
-// pass sends a reply of a success status to the client.
-func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
-	p := newReply(a, w, rep)
-	if !rep.Stream && rep.Status != 0 { // the client already reads a stream
-		a.err = &Error{
-			Status: http.StatusBadGateway, Code: codeInvalid,
-			Message: fmt.Sprintf("provider %q answered with something that is not a stream", a.provider.config.Name),
-		}
-		return again, 0, false
-	}
-	a.reply = p
-	defer p.stopKeepalive()
-	err := p.copy()
+// take passes bytes of the provider's on, or holds them, and learns from them.
+// Streams are flushed after each read.
+func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.received += int64(len(b))
+	if !p.stream || !p.rep.FirstContent.IsZero() {
+		p.deadline.lift() // a slow client is not an idle provider
+		defer func() { p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle) }()
+	}
+	if _, err := p.read.Write(b); err != nil {
+		return err
+	}
+	now := time.Now()
+	if p.stream && p.rep.FirstContent.IsZero() && p.read.Content() {
+		p.rep.FirstContent = now
+	}
+	if p.stream && p.rep.FirstContent == now {
+		p.deadline.by("idle", now, p.provider.config.Timeouts.Idle)
+	}
 	if !p.committed {
-		if a.err = p.failedHeld(err); a.err != nil {
-			if v = verdictOn(a.err); v == again && !rep.FirstContent.IsZero() {
-				v = onward
-			}
-			return v, 0, false
+		if !p.mayCommit() {
+			return nil
 		}
-		if err = p.commit(); err != nil {
-			err = errToClient{err}
-		}
+		return p.commit()
 	}
-	p.end(err)
-	return 0, 0, true
-}
-
-// errToClient marks a copy that failed at the client's side.
-type errToClient struct{ error }
-
-// end completes the report of a committed reply, now that its copy has ended with
-// err. A stream that ended before it was finished never looks finished to the
-// client: it gets an error event where an event may stand, and a broken
-// connection.
-func (p *reply) end(err error) {
-	defer p.conclude()
-	var toClient errToClient
-	if errors.As(err, &toClient) {
-		p.abort(p.clientFailure(toClient.error))
-		return
-	}
-	if werr := p.finishWriting(); werr != nil {
-		p.abort(p.clientFailure(werr))
-		return
-	}
-	switch {
-	case err != nil:
-		p.abort(p.broken(err))
-	case p.unfinished(), p.cutUnseen():
-		p.abort(p.cut(nil))
-	case p.sniffer != nil && p.sniffer.Failed():
-		p.rep.Err = p.reported()
-	}
-}
-
-// conclude takes over what was learned from the reply.
-func (p *reply) conclude() {
-	if p.sniffer != nil {
-		p.rep.Usage, p.rep.FinishReason, p.rep.Malformed = p.sniffer.Usage(), p.provider.word(p.sniffer.FinishReason(), ""), p.sniffer.Malformed()
-	}
-}
-
-// failedHeld tells why a reply that was held, and whose copy ended with err, is to
-// be replaced by another attempt's; nil if it is good.
-func (p *reply) failedHeld(err error) *Error {
-	switch {
-	case err != nil:
-		return p.broken(err)
-	case p.unfinished():
-		return p.cut(nil)
-	case p.sniffer == nil:
+	p.last = now
+	if !p.stream {
 		return nil
-	case p.sniffer.Failed():
-		return p.reported()
-	case p.flush == nil && p.taken > 0 && p.request.Endpoint != dialect.AudioSpeech && !p.sniffer.Finished():
-		return &Error{
-			Status: http.StatusBadGateway, Code: codeInvalid,
-			Message: fmt.Sprintf("provider %q answered with something that is not JSON", p.provider.config.Name),
+	}
+	return p.flush()
+}
+
+// mayCommit reports whether a held reply is to be committed now: it has content, or it
+// is too large to hold.
+func (p *reply) mayCommit() bool {
+	switch {
+	case !p.stream:
+		return len(p.held) > maxHeldPlain
+	case p.complete:
+		return p.read.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
+	}
+	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream
+}
+
+// reserve counts what a complete stream holds among the request bodies.
+func (p *reply) reserve() bool {
+	more := int64(cap(p.held)) - p.reserved
+	if more > 0 {
+		if !p.buffers.reserve(more) {
+			return false
 		}
+		p.reserved += more
+	}
+	return true
+}
+
+// commit sends the head of the reply and what was held. No other attempt follows.
+func (p *reply) commit() error {
+	p.committed = true
+	p.release()
+	if p.rep.Status == 0 {
+		p.writeHead()
+	}
+	if len(p.held) > 0 {
+		if _, err := p.w.Write(p.held); err != nil {
+			return err
+		}
+	}
+	p.freeHeld()
+	if !p.stream {
+		return nil
+	}
+	return p.flush()
+}
+
+// finishWriting passes what the writers before the sink hold.
+func (p *reply) finishWriting() error {
+	if err := p.read.Close(); err != nil {
+		return err
+	}
+	if p.scrub != nil {
+		return p.scrub.Close()
 	}
 	return nil
 }
 
-// unfinished reports whether a stream has ended without having come to its end.
-func (p *reply) unfinished() bool {
-	if p.flush == nil || p.sniffer == nil || p.sniffer.Finished() || p.sniffer.Failed() {
-		return false
-	}
-	return p.sniffer.Known() || p.taken == 0
+// freeHeld frees what was held.
+func (p *reply) freeHeld() {
+	p.buffers.inUse.Add(-p.reserved)
+	p.held, p.reserved = nil, 0
 }
 
-// cutUnseen reports whether a plain reply that only the end of its connection ends
-// was JSON and is not whole.
-func (p *reply) cutUnseen() bool {
-	res := p.response
-	return p.flush == nil && p.sniffer != nil && res.ProtoMajor == 1 && res.ContentLength < 0 && len(res.TransferEncoding) == 0 &&
-		p.request.Endpoint != dialect.AudioSpeech && p.sniffer.Content() && !p.sniffer.Finished()
+func (p *reply) writeHead() {
+	h := p.w.Header()
+	copyReplyHeader(h, p.response.Header, p.provider.scrub)
+	if p.stream {
+		h["X-Accel-Buffering"] = []string{"no"}
+		if len(h["Cache-Control"]) == 0 {
+			h["Cache-Control"] = []string{"no-cache"}
+		}
+		h.Del("Content-Length") // not every byte passes as it is
+	}
+	p.rep.Status = p.response.StatusCode
+	p.w.WriteHeader(p.rep.Status)
 }
 
-// broken tells why the provider's side of the copy failed with err.
-func (p *reply) broken(err error) *Error {
-	failure := p.failure(err)
-	if failure.Code == codeUnreachable {
-		failure = p.cut(err)
-	}
-	return failure
-}
-
-// cut tells that the provider's reply broke off.
-func (p *reply) cut(err error) *Error {
-	return &Error{
-		Status: http.StatusBadGateway, Code: codeCut,
-		Message: fmt.Sprintf("the reply of provider %q ended before it was finished", p.provider.config.Name), Err: err,
-	}
-}
-
-// reported tells that the provider put an error into a reply of a success status.
-func (p *reply) reported() *Error {
-	return &Error{
-		Status: http.StatusBadGateway, Code: p.provider.word(p.sniffer.ErrorType(), "provider_error"),
-		Message: fmt.Sprintf("provider %q reported an error in its reply", p.provider.config.Name),
-	}
-}
-
-// clientFailure tells why the client could not be written to.
-func (p *reply) clientFailure(err error) *Error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &Error{Status: statusClientGone, Code: "client_stalled", Message: "the client stopped reading"}
-	}
-	return clientEnd(p.client.Context())
-}
-
-// abort records a reply that cannot be completed and, where the client may still
-// listen, tells it so.
-func (p *reply) abort(failure *Error) {
-	p.rep.Err, p.rep.Aborted = failure, true
-	if failure.Status == statusClientGone {
-		p.rep.Status = failure.Status
-		return
-	}
-	if p.flush == nil || p.sniffer == nil || p.sniffer.Finished() || p.sniffer.Failed() || !p.sniffer.AtBoundary() {
-		return
-	}
-	tell(p.w, p.request.Endpoint, failure, p.rep.UpstreamID)
-}
-
-// tell writes an error event into a stream.
-func tell(w http.ResponseWriter, e dialect.Endpoint, failure *Error, id string) {
-	event := dialect.Failure{Status: failure.Status, Code: failure.Code, Message: failure.Message, RequestID: id}
-	if _, err := w.Write(event.Event(e)); err == nil {
-		http.NewResponseController(w).Flush()
-	}
-}
-
-// passFailed passes on a held reply that reports an error, there being no other
-// attempt.
-func (p *reply) passFailed() {
+// sendKeepalive writes a comment into a stream that was silent for the keepalive time, if
+// it stands between two events.
+func (p *reply) sendKeepalive() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.conclude()
-	if err := errors.Join(p.commit(), p.finishWriting()); err != nil {
-		p.abort(p.clientFailure(err))
+	if p.keepalive == nil {
+		return
+	}
+	every := p.proxy.keepalive
+	if silent := time.Since(p.last); silent < every {
+		p.keepalive.Reset(every - silent)
+		return
+	}
+	switch {
+	case !p.committed && !p.complete:
+	case p.committed && !p.read.AtBoundary():
+	default:
+		if p.rep.Status == 0 {
+			p.writeHead()
+		}
+		if _, err := io.WriteString(p.w, ": keepalive\n\n"); err != nil {
+			return // the copy will find it out
+		}
+		p.flush()
+	}
+	p.last = time.Now()
+	p.keepalive.Reset(every)
+}
+
+// stopKeepalive ends the comments. After it nothing but the caller writes.
+func (p *reply) stopKeepalive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keepalive != nil {
+		p.keepalive.Stop()
+		p.keepalive = nil
 	}
 }

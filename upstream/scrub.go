@@ -17,7 +17,7 @@ type secret struct {
 	bytes []byte // the same, for the replies
 }
 
-// secretsOf gives the forms that a credential may stand in: as it is, and as JSON
+// secretsOf returns the forms that a credential may stand in: as it is, and as JSON
 // writers escape it.
 func secretsOf(credential string) (secrets []secret) {
 	if len(credential) < minSecret {
@@ -83,7 +83,7 @@ func (s *scrubber) Write(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// beginning gives the length of the longest end of text that a secret begins with.
+// beginning returns the length of the longest end of text that a secret begins with.
 func (s *scrubber) beginning(text []byte) (longest int) {
 	if len(text) == 0 || text[len(text)-1] == '\n' { // no credential has one
 		return 0

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -33,7 +34,7 @@ type plan struct {
 	left     int  // attempts after the one under way
 }
 
-// target gives the one under way.
+// target returns the one under way.
 func (p *plan) target() target { return p.targets[p.at] }
 
 // passOver skips resting targets, as long as one that does not rest remains.
@@ -69,13 +70,13 @@ func (p *plan) next(v verdict, wait time.Duration) (pause time.Duration, ok bool
 	return 0, false
 }
 
-// backoff gives the time before repeat n (from 0), with full jitter.
+// backoff returns the time before repeat n (from 0), with full jitter.
 func backoff(n int) time.Duration {
 	most := min(firstBackoff<<min(n, 10), maxBackoff)
 	return rand.N(most)
 }
 
-// retryAfter gives the time that a provider asks to be left alone, 0 if it does
+// retryAfter returns the time that a provider asks to be left alone, 0 if it does
 // not say: retry-after-ms, retry-after (RFC 9110 §10.2.3, also fractions of a
 // second), and on a 429 the reset of a rate limit that has nothing remaining.
 func retryAfter(status int, h http.Header, now time.Time) time.Duration {
@@ -138,4 +139,37 @@ func isTooLong(body []byte) bool {
 		}
 	}
 	return false
+}
+
+// sleep waits for d. It reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// atOnce is a wait that is none, but not left to the backoff.
+const atOnce = time.Nanosecond
+
+// verdictOn tells what a call without a reply means for the next attempt: a
+// silent target is not asked again.
+func verdictOn(e *Error) verdict {
+	switch e.Code {
+	case codeTimeout, codeBusy:
+		return elsewhere
+	case codeUnreachable, codeCut, codeInvalid:
+		return again
+	}
+	if e.Status == statusClientGone {
+		return hopeless
+	}
+	return again
 }
