@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// corpus is where recorded provider traffic is found; see the README there.
+// corpus is where the whole recorded traffic is found; testdata holds a part of it.
 const corpus = "../../shared/corpus"
 
 // recorded is one exchange with a provider.
@@ -194,15 +194,25 @@ func (f *facts) ends(doc object) {
 	}
 }
 
-// readCorpus reads the recorded cases; without them the test goes on with ours alone.
+// readCorpus reads the recorded cases of testdata, and those of the whole corpus
+// where it is present.
 func readCorpus(t testing.TB) []recorded {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(corpus, "*.json"))
-	if len(files) == 0 {
-		t.Logf("SKIPPED: the recorded cases, none in %s; our own run", corpus)
+	files, _ := filepath.Glob(filepath.Join("testdata", "*.json"))
+	if len(files) < 30 {
+		t.Fatalf("testdata holds %d recorded cases, fewer than 30", len(files))
 	}
+	more, _ := filepath.Glob(filepath.Join(corpus, "*.json"))
+	if len(more) == 0 {
+		t.Logf("SKIPPED: the whole corpus, none in %s; the %d cases of testdata run", corpus, len(files))
+	}
+	known := map[string]bool{}
 	var all []recorded
-	for _, file := range files {
+	for _, file := range append(files, more...) {
+		if known[filepath.Base(file)] {
+			continue
+		}
+		known[filepath.Base(file)] = true
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -264,7 +264,9 @@ func TestRetryAfterMs(t *testing.T) {
 func Test204(t *testing.T) {
 	for _, retries := range []int{0, 1} {
 		p := rawProxy(t, retries, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-		_, rep := relay(t, p, dialect.ChatCompletions, chat)
-		t.Logf("retries %d: %d %v attempts %d", retries, rep.Status, rep.Err, rep.Attempts)
+		w, rep := relay(t, p, dialect.ChatCompletions, chat)
+		if w.Code != 204 || w.Body.Len() != 0 || rep.Status != 204 || rep.Err != nil || rep.Attempts != 1 {
+			t.Errorf("retries %d: %d %q, report %d %v after %d attempts", retries, w.Code, w.Body, rep.Status, rep.Err, rep.Attempts)
+		}
 	}
 }

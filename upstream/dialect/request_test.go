@@ -356,17 +356,26 @@ type recordedRequest struct {
 	SSE      string `json:"response_sse"`
 }
 
-// recordedRequests gives the cases of the corpus that have a request, by file name.
+// recordedFiles returns the recorded cases whose names match, of the test data and,
+// where it is present, of the whole corpus. A case of both is returned twice.
+func recordedFiles(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "internal_test", "testdata", pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recorded cases %s in the test data: %v", pattern, err)
+	}
+	corpus := filepath.Join("..", "..", "..", "shared", "corpus")
+	more, _ := filepath.Glob(filepath.Join(corpus, pattern))
+	if len(more) == 0 {
+		t.Logf("SKIPPED: the whole corpus, none in %s; %d cases run", corpus, len(files))
+	}
+	return append(files, more...)
+}
+
+// recordedRequests returns the cases of the corpus that have a request, by file name.
 func recordedRequests(t *testing.T, pattern string) map[string]recordedRequest {
 	t.Helper()
-	dir := filepath.Join("..", "..", "..", "shared", "corpus")
-	files, err := filepath.Glob(filepath.Join(dir, pattern))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Skipf("no recorded traffic at %s", dir)
-	}
+	files := recordedFiles(t, pattern)
 	cases := make(map[string]recordedRequest)
 	for _, file := range files {
 		text, err := os.ReadFile(file)

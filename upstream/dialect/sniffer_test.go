@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -420,10 +419,9 @@ func parseStream(text string) (parsed []streamEvent, boundary bool) {
 
 // The corpus of recorded traffic: what a Sniffer says is what encoding/json finds in the whole text.
 func TestSnifferCorpus(t *testing.T) {
-	dir := filepath.Join("..", "..", "..", "shared", "corpus")
-	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
-	if len(files) == 0 {
-		t.Skipf("no corpus of recorded traffic at %s", dir)
+	files := recordedFiles(t, "*.json")
+	if len(files) < 30 {
+		t.Fatalf("%d recorded cases, fewer than 30", len(files))
 	}
 	endpoints := map[string]dialect.Endpoint{
 		"anthropic-messages": dialect.Messages, "anthropic-count": dialect.CountTokens, "openai-chat": dialect.ChatCompletions,
