@@ -206,19 +206,22 @@ func TestAppendOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	setFlags := func(flags uint) error {
-		const fsIocSetflags = 0x40086602
-		_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), fsIocSetflags, uintptr(unsafe.Pointer(&flags)))
-		if errno != 0 {
+	// ext4 refuses at times, after having set it, what changes more than this one flag:
+	// without FS_EXTENT_FL it would convert the file (ext4_ind_migrate).
+	const fsIocGetflags, fsIocSetflags, appendOnly = 0x80086601, 0x40086602, 0x20
+	ioctl := func(request uintptr, flags *uint) error {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), request, uintptr(unsafe.Pointer(flags))); errno != 0 {
 			return errno
 		}
 		return nil
 	}
-	const appendOnly = 0x20
-	if err := setFlags(appendOnly); err != nil {
+	var before uint
+	err = ioctl(fsIocGetflags, &before)
+	after := before | appendOnly
+	if err = errors.Join(err, ioctl(fsIocSetflags, &after)); err != nil {
 		t.Skipf("cannot make %s append-only: %v", cfg.File, err)
 	}
-	defer setFlags(0)
+	defer ioctl(fsIocSetflags, &before)
 
 	s := open(t, cfg)
 	for range 300 {
