@@ -41,6 +41,7 @@ func parseJSONC(text []byte) (*jsonNode, error) {
 	if p.at < len(p.text) {
 		return nil, p.unexpected("the end of the file")
 	}
+	n.comments = p.comments
 	return n, nil
 }
 
@@ -71,6 +72,8 @@ type jsonNode struct {
 	text    string       // a string unquoted; a number, true and false as written
 	items   []*jsonNode  // of a list
 	members []jsonMember // of an object, as written: a key may come twice
+
+	comments [][2]int // of the whole text, by their offsets; on the root only
 }
 
 type jsonMember struct {
@@ -129,6 +132,8 @@ func (n *jsonNode) step(path string) (next *jsonNode, rest string) {
 type jsonParser struct {
 	text string
 	at   int // offset of the next byte
+
+	comments [][2]int
 }
 
 func (p *jsonParser) fail(at int, format string, args ...any) error {
@@ -173,17 +178,23 @@ func (p *jsonParser) space() error {
 		switch {
 		case strings.HasPrefix(rest, "//"):
 			line, _, _ := strings.Cut(rest, "\n")
-			p.at += len(line)
+			p.comment(len(line))
 		case strings.HasPrefix(rest, "/*"):
 			end := strings.Index(rest[2:], "*/")
 			if end < 0 {
 				return p.fail(p.at, "this comment is never closed")
 			}
-			p.at += 2 + end + 2
+			p.comment(2 + end + 2)
 		default:
 			return nil
 		}
 	}
+}
+
+// comment moves past a comment of n bytes.
+func (p *jsonParser) comment(n int) {
+	p.comments = append(p.comments, [2]int{p.at, p.at + n})
+	p.at += n
 }
 
 // value reads the value that begins at the next byte.
