@@ -38,6 +38,7 @@ func (s *Server) routes() *http.ServeMux {
 	operator("POST /_service/start", setPaused(false))
 	operator("POST /_service/restart", restartService)
 	operator("POST /_service/reload", reloadService)
+	operator("GET /_snippets", showSnippets)
 	operator("GET /_config", showConfig)
 	operator("PUT /_config", putConfig)
 	operator("POST /_keys", newKey)

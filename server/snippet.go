@@ -1,12 +1,13 @@
 package server
 
-// Settings that make a client call the gateway, ready to paste. README.md,
-// "Clients", shows the same.
+// Settings that make a client call the gateway, ready to paste: the one source of the
+// command line, the dashboard and README.md, "Clients".
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"text/template"
 )
@@ -40,6 +41,31 @@ func Snippet(client string, values SnippetValues) (string, error) {
 	return "", fmt.Errorf("%w %q; there are %s", ErrClient, client, strings.Join(Snippets(), ", "))
 }
 
+// showSnippets answers GET /_snippets: the settings of every client, with the model of
+// the query where it names one.
+func showSnippets(x *exchange, r *http.Request) {
+	base := x.server.baseURL()
+	values := SnippetValuesOf(x.gateway.config)
+	values.OpenAIBaseURL, values.AnthropicBaseURL = base+"/v1", base
+	if model := r.URL.Query().Get("model"); model != "" {
+		values.OpenAIModel, values.AnthropicModel = model, model
+	}
+	type shown struct {
+		Client string `json:"client"`
+		Title  string `json:"title"`
+		Text   string `json:"text"`
+	}
+	list := make([]shown, len(snippets))
+	for i, s := range snippets {
+		text, err := Snippet(s.client, values)
+		if err != nil {
+			panic(err) // the templates are ours, and tested with odd values
+		}
+		list[i] = shown{s.client, s.title, text}
+	}
+	x.sendJSON(http.StatusOK, map[string]any{"snippets": list})
+}
+
 // Snippets names the clients that there is a snippet for.
 func Snippets() []string {
 	names := make([]string, len(snippets))
@@ -69,8 +95,8 @@ var snippetQuotes = template.FuncMap{
 	"prefixed": strings.HasPrefix,
 }
 
-var snippets = []struct{ client, text string }{
-	{"claude-code", `export ANTHROPIC_BASE_URL={{shell .AnthropicBaseURL}}
+var snippets = []struct{ client, title, text string }{
+	{"claude-code", "Claude Code", `export ANTHROPIC_BASE_URL={{shell .AnthropicBaseURL}}
 export ANTHROPIC_AUTH_TOKEN="{{.Key}}"
 unset ANTHROPIC_API_KEY
 {{- if not (prefixed .AnthropicModel "claude-")}}
@@ -78,7 +104,7 @@ export ANTHROPIC_MODEL={{shell .AnthropicModel}} ANTHROPIC_DEFAULT_HAIKU_MODEL={
 {{- end}}
 claude
 `},
-	{"codex", `# ~/.codex/config.toml
+	{"codex", "Codex", `# ~/.codex/config.toml
 # In the shell: export PROXYCAST_KEY="{{.Key}}"
 model = {{string .OpenAIModel}}
 model_provider = "proxycast"
@@ -89,7 +115,7 @@ base_url = {{string .OpenAIBaseURL}}
 env_key = "PROXYCAST_KEY"
 wire_api = "responses"
 `},
-	{"openai", `# pip install openai
+	{"openai", "OpenAI, Python", `# pip install openai
 # In the shell: export PROXYCAST_KEY="{{.Key}}"
 import os
 from openai import OpenAI
@@ -101,7 +127,7 @@ reply = client.chat.completions.create(
 )
 print(reply.choices[0].message.content)
 `},
-	{"openai-js", `// npm install openai
+	{"openai-js", "OpenAI, JavaScript", `// npm install openai
 // In the shell: export PROXYCAST_KEY="{{.Key}}"
 import OpenAI from "openai";
 
@@ -112,7 +138,7 @@ const reply = await client.chat.completions.create({
 });
 console.log(reply.choices[0].message.content);
 `},
-	{"anthropic", `# pip install anthropic
+	{"anthropic", "Anthropic, Python", `# pip install anthropic
 # In the shell: export PROXYCAST_KEY="{{.Key}}"
 import os
 from anthropic import Anthropic
@@ -125,7 +151,7 @@ reply = client.messages.create(
 )
 print(reply.content[0].text)
 `},
-	{"anthropic-js", `// npm install @anthropic-ai/sdk
+	{"anthropic-js", "Anthropic, JavaScript", `// npm install @anthropic-ai/sdk
 // In the shell: export PROXYCAST_KEY="{{.Key}}"
 import Anthropic from "@anthropic-ai/sdk";
 
@@ -137,7 +163,7 @@ const reply = await client.messages.create({
 });
 console.log(reply.content[0].text);
 `},
-	{"ai-sdk", `// npm install ai @ai-sdk/openai @ai-sdk/anthropic
+	{"ai-sdk", "AI SDK", `// npm install ai @ai-sdk/openai @ai-sdk/anthropic
 // In the shell: export PROXYCAST_KEY="{{.Key}}"
 import { generateText } from "ai";
 import { createOpenAI } from "@ai-sdk/openai";
@@ -153,7 +179,7 @@ for (const model of [openai({{string .OpenAIModel}}), anthropic({{string .Anthro
   console.log(text);
 }
 `},
-	{"langchain", `# pip install langchain-openai langchain-anthropic
+	{"langchain", "LangChain", `# pip install langchain-openai langchain-anthropic
 # In the shell: export PROXYCAST_KEY="{{.Key}}"
 import os
 from langchain_openai import ChatOpenAI
@@ -166,7 +192,7 @@ print(gpt.invoke("Hello!").content)
 print(claude.invoke("Hello!").content)
 `},
 	// Cherry Studio adds /v1 itself, for both types.
-	{"cherry-studio", `Settings > Model Provider > Add
+	{"cherry-studio", "Cherry Studio", `Settings > Model Provider > Add
   Provider Type   OpenAI
   API Key         {{typed .Key}}
   API Host        {{.AnthropicBaseURL}}
@@ -180,13 +206,13 @@ For Claude models a second provider: type Anthropic, the same key and host, e.g.
   管理            列出模型，例如 {{.OpenAIModel}}
 Claude 模型请再添加一个提供商：类型选 Anthropic，密钥和地址相同，例如 {{.AnthropicModel}}
 `},
-	{"cursor", `Cursor Settings > Models > API Keys
+	{"cursor", "Cursor", `Cursor Settings > Models > API Keys
   OpenAI API Key             {{typed .Key}}
   Override OpenAI Base URL   {{.OpenAIBaseURL}}
   Add model                  {{.OpenAIModel}}
 Cursor calls from its own servers: the gateway needs a public address and TLS.
 `},
-	{"curl", `KEY="{{.Key}}"
+	{"curl", "curl", `KEY="{{.Key}}"
 curl {{shell (print .OpenAIBaseURL "/chat/completions")}} -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \
   -d '{"model":{{string .OpenAIModel}},"messages":[{"role":"user","content":"Hello!"}]}'
 curl {{shell (print .AnthropicBaseURL "/v1/messages")}} -H "x-api-key: $KEY" -H 'Content-Type: application/json' \

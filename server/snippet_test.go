@@ -188,3 +188,26 @@ func TestSnippetSyntax(t *testing.T) {
 		})
 	}
 }
+
+// The page shows what the command prints.
+func TestSnippetsOfThePage(t *testing.T) {
+	g := start(t, withKeys)
+	if res, _ := g.do("GET", "/_snippets", "", "X-Api-Key", plainKey); res.StatusCode != 403 {
+		t.Errorf("an ordinary key: %d", res.StatusCode)
+	}
+	_, body := g.do("GET", "/_snippets?model=m%27x", "", "X-Api-Key", adminKey)
+	var answer struct {
+		Snippets []struct{ Client, Title, Text string }
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || len(answer.Snippets) != len(server.Snippets()) {
+		t.Fatal(err, body)
+	}
+	values := server.SnippetValuesOf(g.load(withKeys))
+	values.OpenAIModel, values.AnthropicModel = "m'x", "m'x"
+	for i, client := range server.Snippets() {
+		s := answer.Snippets[i]
+		if want := snippet(t, client, values); s.Client != client || s.Title == "" || s.Text != want {
+			t.Errorf("%s: %q\n%s\nwant\n%s", s.Client, s.Title, s.Text, want)
+		}
+	}
+}

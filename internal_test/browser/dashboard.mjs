@@ -99,7 +99,7 @@ await check('overview', async () => {
   await page.getByText('Running: clients are served').waitFor();
   await page.getByRole('region', { name: 'Connect a client' }).getByText(`${GATEWAY}/v1`, { exact: true }).waitFor();
   await page.locator('.errors li').first().waitFor();
-  for (const client of ['curl', 'Claude Code', 'Codex', 'OpenAI SDK', 'Anthropic SDK', 'AI SDK', 'Cherry Studio']) {
+  for (const client of ['curl', 'Claude Code', 'Codex', 'OpenAI, Python', 'Anthropic, JavaScript', 'AI SDK', 'Cherry Studio']) {
     await button(page, client).click();
     await eventually(() => page.locator('.snippets').textContent(), (text) => text.includes(GATEWAY));
   }

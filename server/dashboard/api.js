@@ -50,6 +50,9 @@ export const login = (key) => request('POST', '/_ui/login', { json: { key } });
 export const logout = () => request('POST', '/_ui/logout', { json: {} });
 
 export const status = () => getJSON('/_status');
+
+// snippets gives the settings of every client that asks for model: [{client, title, text}].
+export const snippets = async (model) => (await getJSON(`/_snippets?${new URLSearchParams({ model })}`)).snippets;
 export const stats = (query) => getJSON(`/_stats?${new URLSearchParams(query)}`);
 
 // service does stop, start, restart or reload.

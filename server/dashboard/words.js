@@ -98,13 +98,6 @@ export const words = {
   'trouble.none': ['No provider is ready.', '没有可用的提供商。'],
   'trouble.demo': ['Only the demo provider is ready: answers are made up. Set a provider’s API key for real ones.', '目前只有演示提供商可用，回答是虚构的。设置提供商的 API 密钥即可使用真实模型。'],
 
-  'snippet.shell': ['Shell', '终端'],
-  'snippet.key': ['your-key', '你的密钥'],
-  'snippet.cherry': ['Settings > Model Provider > Add', '设置 > 模型服务 > 添加'],
-  'snippet.cherryFields': [
-    'Provider Type   OpenAI (for Claude models: Anthropic)\nAPI Key         a key of this gateway\nAPI Host        {host}\nManage          lists the models, such as {model}',
-    '提供商类型   OpenAI（Claude 模型选 Anthropic）\nAPI 密钥     本网关的密钥\nAPI 地址     {host}\n管理         列出模型，例如 {model}',
-  ],
   'snippet.copy': ['Copy: {what}', '复制：{what}'],
 
   'chart.time': ['Time', '时间'],

@@ -9,7 +9,6 @@ import { t } from '../i18n.js';
 import { every } from '../poll.js';
 import { link } from '../route.js';
 import { serviceButtons } from '../service.js';
-import * as snippets from '../snippets.js';
 import { statusBadge } from '../status.js';
 
 const windows = { '1h': '1m', '24h': '30m', '7d': '3h' }; // window: step
@@ -17,7 +16,7 @@ const errorRows = 6;
 const noRecords = { requests: 0, errors: { '4xx': 0, '5xx': 0, 499: 0, stream: 0 }, error_rate: null, tokens: {} };
 
 // What a person has chosen stays while the dashboard is open.
-const choice = { window: '1h', client: snippets.names[0], model: '' };
+const choice = { window: '1h', client: 'curl', model: '' };
 
 export function open(main, _params, app) {
   const state = stateParts();
@@ -120,22 +119,31 @@ function trouble(s) {
 
 function connectParts() {
   const addresses = h('dl', { class: 'addresses' });
-  const model = h('select', { id: newId(), onchange: () => draw((choice.model = model.value)) });
-  const texts = h('div', { class: 'snippets' });
-  const tabs = snippets.names.map((name) => h('button', {
-    type: 'button', onclick: () => draw((choice.client = name)),
-  }, name));
-  let values = null;
+  const model = h('select', { id: newId(), onchange: () => load((choice.model = model.value)) });
+  const tabs = h('div', { class: 'tabs', role: 'group', 'aria-label': t('overview.client') });
+  const text = h('div', { class: 'snippets' });
+  let list = [];
   let drawn = '';
 
+  async function load() {
+    try {
+      list = await api.snippets(choice.model);
+    } catch {
+      return; // the next status asks again
+    }
+    draw();
+  }
+
   function draw() {
-    tabs.forEach((tab, i) => tab.setAttribute('aria-pressed', snippets.names[i] === choice.client));
-    if (!values) return;
-    fill(texts, snippets.texts(choice.client, { ...values, model: choice.model || 'demo-1' }).map(({ file, text }) =>
-      h('div', { class: 'snippet' },
-        h('div', { class: 'snippet-head' }, h('span', { class: 'muted' }, file ?? t('snippet.shell')),
-          copyButton(() => text, t('copy'), t('snippet.copy', { what: file ?? choice.client }))),
-        h('pre', { tabindex: '0', 'aria-label': `${choice.client}, ${file ?? t('snippet.shell')}`, role: 'group' }, text))));
+    fill(tabs, list.map(({ client, title }) => h('button', {
+      type: 'button', 'aria-pressed': String(client === choice.client), onclick: () => draw((choice.client = client)),
+    }, title)));
+    const shown = list.find(({ client }) => client === choice.client);
+    if (!shown) return;
+    fill(text, h('div', { class: 'snippet' },
+      h('div', { class: 'snippet-head' }, h('span', { class: 'muted' }, shown.title),
+        copyButton(() => shown.text, t('copy'), t('snippet.copy', { what: shown.title }))),
+      h('pre', { tabindex: '0', 'aria-label': shown.title, role: 'group' }, shown.text)));
   }
 
   return {
@@ -143,23 +151,22 @@ function connectParts() {
       h('div', { class: 'panel-head' }, h('h2', { id: 'connect-title' }, t('overview.connect')),
         h('label', { class: 'inline' }, t('model'), model)),
       addresses,
-      h('div', { class: 'tabs', role: 'group', 'aria-label': t('overview.client') }, tabs),
-      texts),
+      tabs,
+      text),
     status(s) {
-      const next = { openai: s.openai_base_url, anthropic: s.anthropic_base_url, keyFile: s.admin_key_file };
-      if (JSON.stringify(next) === drawn) return;
-      drawn = JSON.stringify(next);
-      values = next;
-      fill(addresses, [['OpenAI', values.openai], ['Claude', values.anthropic]].map(([name, url]) => [
+      const next = `${s.openai_base_url} ${s.admin_key_file}`;
+      if (next === drawn && list.length) return;
+      drawn = next;
+      fill(addresses, [['OpenAI', s.openai_base_url], ['Claude', s.anthropic_base_url]].map(([name, url]) => [
         h('dt', null, name),
         h('dd', null, h('code', null, url), copyButton(() => url, t('copy'), t('snippet.copy', { what: name })))]));
-      draw();
+      load();
     },
     models(names) {
       if (!choice.model || !names.includes(choice.model)) choice.model = names[0] ?? '';
       fill(model, names.map((name) => h('option', { selected: name === choice.model }, name)));
       model.value = choice.model;
-      draw();
+      load();
     },
   };
 }
