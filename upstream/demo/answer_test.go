@@ -23,7 +23,6 @@ func asks(text, limit string) map[string]string {
 	}
 	return map[string]string{
 		"/chat/completions": fmt.Sprintf(`{"messages":[{"role":"user","content":%s}]%s}`, said, limits("max_completion_tokens")),
-		"/completions":      fmt.Sprintf(`{"prompt":%s%s}`, said, limits("max_tokens")),
 		"/messages":         fmt.Sprintf(`{"messages":[{"role":"user","content":[{"type":"text","text":%s}]}]%s}`, said, anthropic),
 		"/responses":        fmt.Sprintf(`{"input":[{"role":"user","content":[{"type":"input_text","text":%s}]}]%s}`, said, limits("max_output_tokens")),
 	}
@@ -70,7 +69,7 @@ func TestWhatIsSaid(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	ends := map[string]string{"/chat/completions": "length", "/completions": "length", "/messages": "max_tokens", "/responses": "incomplete"}
+	ends := map[string]string{"/chat/completions": "length", "/messages": "max_tokens", "/responses": "incomplete"}
 	for limit, want := range map[string]string{"1": "Hello", "2": "Hello!", "5": "Hello! This is ProxyCast"} {
 		for path, body := range asks("hi", limit) {
 			r := read(t, path, body)
@@ -79,7 +78,7 @@ func TestLimits(t *testing.T) {
 			}
 		}
 	}
-	whole := map[string]string{"/chat/completions": "stop", "/completions": "stop", "/messages": "end_turn", "/responses": "completed"}
+	whole := map[string]string{"/chat/completions": "stop", "/messages": "end_turn", "/responses": "completed"}
 	for path, body := range asks("hi", "1000") {
 		if r := read(t, path, body); r.End != whole[path] || !strings.HasSuffix(r.Text, ".") {
 			t.Errorf("%s: %+v", path, r)
@@ -96,7 +95,6 @@ func TestStops(t *testing.T) {
 		{"/chat/completions", hi + `,"stop":["!"],"max_tokens":2`, "Hello", "stop", ""},
 		{"/chat/completions", hi + `,"stop":"Hello"`, "", "stop", ""},
 		{"/chat/completions", hi + `,"stop":null,"max_tokens":1`, "Hello", "length", ""},
-		{"/completions", `"prompt":"hi","stop":"!"`, "Hello", "stop", ""},
 		{"/messages", hi + `,"max_tokens":99,"stop_sequences":["demo","This"]`, "Hello! ", "stop_sequence", "This"},
 		{"/messages", hi + `,"max_tokens":99,"stop_sequences":["Hello"]`, "", "stop_sequence", "Hello"},
 	} {
@@ -127,10 +125,6 @@ func TestChoices(t *testing.T) {
 	}
 	if texts != [3]string{one.Text, one.Text, one.Text} || ends != [3]string{"stop", "stop", "stop"} {
 		t.Errorf("n of 3 streams %q, %q", texts, ends)
-	}
-	two := read(t, "/completions", `{"prompt":["hi","ho"],"max_tokens":1}`)
-	if two.Text != "HelloHello" || two.Output != 2 {
-		t.Errorf("two prompts are answered %+v", two)
 	}
 }
 

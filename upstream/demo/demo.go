@@ -35,21 +35,16 @@ import (
 // when that is done.
 type Transport struct{}
 
-// routes are tried in order: a path may end in more than one of them.
+// routes are tried in order.
 var routes = [...]struct {
 	path  string
 	serve func(call) (reply, error)
 }{
 	{"/chat/completions", call.chatCompletions},
-	{"/completions", call.completions},
 	{"/responses", call.responses},
 	{"/messages", call.messages},
 	{"/messages/count_tokens", call.countTokens},
 	{"/embeddings", call.embeddings},
-	{"/rerank", call.rerank},
-	{"/moderations", call.moderations},
-	{"/images/generations", call.images},
-	{"/audio/speech", call.speech},
 }
 
 // call is a request that has a route and a model that is served.
@@ -70,6 +65,9 @@ type reply struct {
 // RoundTrip implements http.RoundTripper.
 func (Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, err := readBody(req)
+	if err == errTooLarge {
+		return errorResponse(req, err), nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("demo: read the request: %w", err)
 	}
@@ -112,8 +110,17 @@ func readBody(req *http.Request) ([]byte, error) {
 		return nil, nil
 	}
 	defer req.Body.Close()
-	return io.ReadAll(req.Body)
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = errTooLarge
+	}
+	return body, err
 }
+
+// maxBody bounds a request's body: it becomes a tree of values, many times its size.
+const maxBody = 1 << 20
+
+var errTooLarge = &fault{status: http.StatusRequestEntityTooLarge, message: "the demo provider takes requests of 1 MiB at most"}
 
 // maxModel bounds a model's name, which every event of a stream repeats.
 const maxModel = 128
@@ -129,7 +136,7 @@ func parseCall(req *http.Request, body []byte) (call, func(call) (reply, error),
 	}
 	if serve == nil {
 		return call{}, nil, &fault{status: http.StatusNotFound, code: "unknown_url",
-			message: fmt.Sprintf("the demo provider has no endpoint %s %s", req.Method, req.URL.Path)}
+			message: fmt.Sprintf("the demo provider has no endpoint %s %.200s; it serves chat/completions, messages, messages/count_tokens, responses, embeddings and models", req.Method, req.URL.Path)}
 	}
 	if !utf8.Valid(body) {
 		return call{}, nil, &fault{status: http.StatusBadRequest, message: "the request body is not valid UTF-8"}

@@ -3,7 +3,6 @@ package demo_test
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -93,31 +92,5 @@ func TestEmbeddingsInBase64(t *testing.T) {
 		if got := math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:])); got != want[i] {
 			t.Errorf("number %d is %v, want %v", i, got, want[i])
 		}
-	}
-}
-
-func TestRerank(t *testing.T) {
-	var ranked struct {
-		Results []struct {
-			Index    int
-			Score    float64                `json:"relevance_score"`
-			Document *struct{ Text string } `json:"document"`
-		}
-	}
-	ask := `{"model":"demo-fast","query":"red apples","documents":["blue sky",{"text":"green apples"},"red apples"]`
-	ok(t, "/rerank", ask+`}`, &ranked)
-	var order []int
-	for i, r := range ranked.Results {
-		order = append(order, r.Index)
-		if r.Score < 0 || r.Score > 1 || r.Document != nil || i > 0 && r.Score > ranked.Results[i-1].Score {
-			t.Errorf("result %d is %+v", i, r)
-		}
-	}
-	if fmt.Sprint(order) != "[2 1 0]" {
-		t.Errorf("the order is %v", order)
-	}
-	ok(t, "/rerank", ask+`,"top_n":2,"return_documents":true}`, &ranked)
-	if len(ranked.Results) != 2 || ranked.Results[1].Document.Text != "green apples" {
-		t.Errorf("the first two are %+v", ranked.Results)
 	}
 }

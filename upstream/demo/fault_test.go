@@ -15,11 +15,11 @@ func TestFaultShapes(t *testing.T) {
 		{"/embeddings", `{"model":"gpt-4o"}`,
 			`{"error":{"message":"'model' \"gpt-4o\" does not exist at the demo provider; it serves demo-1 and every other demo-*","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
 		{"/nothing", `{}`,
-			`{"error":{"message":"the demo provider has no endpoint POST /v1/nothing","type":"invalid_request_error","param":null,"code":"unknown_url"}}`},
+			`{"error":{"message":"the demo provider has no endpoint POST /v1/nothing; it serves chat/completions, messages, messages/count_tokens, responses, embeddings and models","type":"invalid_request_error","param":null,"code":"unknown_url"}}`},
 		{"/messages", `{"model":"demo-1"}`,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: is required"},"request_id":"req_ID"}`},
 		{"/messages/nothing", `{}`,
-			`{"type":"error","error":{"type":"not_found_error","message":"the demo provider has no endpoint POST /v1/messages/nothing"},"request_id":"req_ID"}`},
+			`{"type":"error","error":{"type":"not_found_error","message":"the demo provider has no endpoint POST /v1/messages/nothing; it serves chat/completions, messages, messages/count_tokens, responses, embeddings and models"},"request_id":"req_ID"}`},
 	} {
 		res, text := post(t, c.path, c.body)
 		if got := mask(text); got != c.want+"\n" {
@@ -76,8 +76,6 @@ func TestFaults(t *testing.T) {
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,` + tool + `,"tool_choice":"perhaps"}`, 400, "'tool_choice'"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,` + tool + `,"tool_choice":7}`, 400, "'tool_choice' cannot be a JSON number"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,"tools":[{"type":"function","function":{"name":"a b"}}]}`, 400, "'tools'"},
-		{"/completions", `{"model":"demo-1"}`, 400, "'prompt'"},
-		{"/completions", `{"model":"demo-1","prompt":["1","2","3","4","5"],"n":2}`, 400, "'prompt'"},
 		{"/messages", `{"model":"demo-1",` + hi + `}`, 400, "max_tokens: is required"},
 		{"/messages", `{"model":"demo-1",` + hi + `,"max_tokens":0}`, 400, "max_tokens: must be 1 or more"},
 		{"/messages", `{"model":"demo-1","max_tokens":1}`, 400, "messages: is required"},
@@ -96,6 +94,10 @@ func TestFaults(t *testing.T) {
 		{"/responses", `{"model":"demo-1","input":[{"role":"robot","content":"hi"}]}`, 400, "'input[0].role' has the unknown value"},
 		{"/responses", `{"model":"demo-1","input":[{"role":"user"}]}`, 400, "'input[0].content'"},
 		{"/responses", `{"model":"demo-1","input":"hi","previous_response_id":"resp_1"}`, 400, "'previous_response_id'"},
+		{"/completions", `{"model":"demo-1"}`, 404, "no endpoint"},
+		{"/audio/speech", `{"model":"demo-1"}`, 404, "it serves chat/completions"},
+		{"/chat/completions", `{"model":"demo-1","messages":[` + strings.Repeat(`{},`, 350_000) + `{}]}`, 413, "1 MiB"},
+		{"/messages", strings.Repeat(" ", 1<<20+1), 413, "1 MiB"},
 		{"/embeddings", `{"model":"demo-1"}`, 400, "'input' must not be empty"},
 		{"/embeddings", `{"model":"demo-1","input":[]}`, 400, "'input' must not be empty"},
 		{"/embeddings", `{"model":"demo-1","input":["a",""]}`, 400, "'input' must not have an empty entry"},
@@ -106,17 +108,6 @@ func TestFaults(t *testing.T) {
 		{"/embeddings", `{"model":"demo-1","input":["a"` + strings.Repeat(`,"a"`, 300) + `],"dimensions":4096}`, 400, "'dimensions' times"},
 		{"/embeddings", `{"model":"demo-1","input":["a"` + strings.Repeat(`,"a"`, 2048) + `]}`, 400, "'input' has more than 2048"},
 		{"/embeddings", `{"model":"demo-1","input":"a","encoding_format":"hex"}`, 400, "'encoding_format'"},
-		{"/rerank", `{"model":"demo-1","documents":["a"]}`, 400, "'query' is required"},
-		{"/rerank", `{"model":"demo-1","query":"a"}`, 400, "'documents' must not be empty"},
-		{"/rerank", `{"model":"demo-1","query":"a","documents":[1]}`, 400, "'documents' cannot be a JSON number"},
-		{"/rerank", `{"model":"demo-1","query":"a","documents":["a"],"top_n":0}`, 400, "'top_n'"},
-		{"/moderations", `{"model":"demo-1"}`, 400, "'input' is required"},
-		{"/moderations", `{"model":"demo-1","input":[]}`, 400, "'input'"},
-		{"/moderations", `{"model":"demo-1","input":7}`, 400, "'input'"},
-		{"/images/generations", `{"model":"demo-1"}`, 400, "'prompt' is required"},
-		{"/images/generations", `{"model":"demo-1","prompt":"a","n":11}`, 400, "'n' must be 1 to 10"},
-		{"/audio/speech", `{"model":"demo-1"}`, 400, "'input' is required"},
-		{"/audio/speech", `{"model":"demo-1","input":"` + strings.Repeat("x", 4097) + `"}`, 400, "'input' is longer"},
 	} {
 		res, text := post(t, c.path, c.body)
 		message := faultMessage(t, text)
@@ -161,7 +152,7 @@ func TestErrorModels(t *testing.T) {
 		if types[status] != "" {
 			want = types[status]
 		}
-		for _, path := range []string{"/messages", "/chat/completions", "/audio/speech"} {
+		for _, path := range []string{"/messages", "/chat/completions"} {
 			res, text := post(t, path, fmt.Sprintf(`{"model":"demo-error-%d","stream":true}`, status))
 			if faultMessage(t, text); res.StatusCode != status {
 				t.Errorf("%s %d: %s", path, status, res.Status)
@@ -184,8 +175,7 @@ func TestErrorModels(t *testing.T) {
 
 // Whatever the body, the reply is well formed or a refusal.
 func FuzzRequest(f *testing.F) {
-	paths := []string{"/chat/completions", "/completions", "/responses", "/messages", "/messages/count_tokens", "/embeddings", "/rerank",
-		"/moderations", "/images/generations", "/audio/speech", "/models"}
+	paths := []string{"/chat/completions", "/responses", "/messages", "/messages/count_tokens", "/embeddings", "/models"}
 	for i, fields := range []string{
 		`"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"n":2,"stop":["a"],"tools":[{"type":"function","function":{"name":"f","parameters":{"$ref":"#"}}}],"tool_choice":"required"`,
 		`"prompt":[[1,2]],"max_tokens":3,"stream":true`,

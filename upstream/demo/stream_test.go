@@ -14,7 +14,6 @@ import (
 // streams are requests for streams of three tokens, without their model.
 var streams = map[string]string{
 	"/chat/completions": `"messages":[{"role":"user","content":"hi"}],"max_tokens":3,"stream":true}`,
-	"/completions":      `"prompt":"hi","max_tokens":3,"stream":true}`,
 	"/messages":         `"messages":[{"role":"user","content":"hi"}],"max_tokens":3,"stream":true}`,
 	"/responses":        `"input":"hi","max_output_tokens":3,"stream":true}`,
 }
@@ -86,7 +85,7 @@ func TestPaceOfPlainReplies(t *testing.T) {
 func TestPaceWithASlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		res := open(t, t.Context(), "demo-slow", "/completions", streams["/completions"])
+		res := open(t, t.Context(), "demo-slow", "/chat/completions", streams["/chat/completions"])
 		time.Sleep(1500 * time.Millisecond)
 		if _, err := io.Copy(io.Discard, res.Body); err != nil {
 			t.Fatal(err)
@@ -125,7 +124,7 @@ func TestCancel(t *testing.T) {
 	t.Run("before", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errGone)
-		if _, err := roundTrip(ctx, http.MethodPost, "/completions", `{}`); err != errGone {
+		if _, err := roundTrip(ctx, http.MethodPost, "/chat/completions", `{}`); err != errGone {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -144,7 +143,7 @@ func TestCancel(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errGone)
 			defer cancel()
-			if _, err := roundTrip(ctx, http.MethodPost, "/completions", `{"model":"demo-slow","prompt":"hi"}`); err != errGone {
+			if _, err := roundTrip(ctx, http.MethodPost, "/chat/completions", `{"model":"demo-slow","messages":[{"role":"user","content":"hi"}]}`); err != errGone {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -165,7 +164,7 @@ func TestCancel(t *testing.T) {
 	})
 	t.Run("with bytes unread", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		res := open(t, ctx, "demo-fast", "/completions", streams["/completions"])
+		res := open(t, ctx, "demo-fast", "/chat/completions", streams["/chat/completions"])
 		cancel(errGone)
 		if n, err := res.Body.Read(make([]byte, 1)); n != 0 || err != errGone {
 			t.Errorf("got %d, %v", n, err)
@@ -175,7 +174,7 @@ func TestCancel(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		res := open(t, t.Context(), "demo-slow", "/completions", streams["/completions"])
+		res := open(t, t.Context(), "demo-slow", "/chat/completions", streams["/chat/completions"])
 		go func() {
 			time.Sleep(time.Millisecond)
 			res.Body.Close()
