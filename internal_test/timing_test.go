@@ -166,36 +166,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 	f := func(name string, answer script, read string) {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newProvider(t, answer)
-			g := start(t, relayTo(p, "openai"))
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			left := make(chan time.Time, 1)
-			req := g.request(t, ctx, "POST", "/v1/chat/completions", chatStreamRequest)
-			go func() {
-				if res, err := g.client.Do(req); err == nil {
-					_, _ = io.ReadFull(res.Body, make([]byte, len(read)))
-					left <- time.Now()
-					cancel()
-					res.Body.Close()
-				}
-			}()
-			if read == "" {
-				eventually(t, "the request reached the provider", func() bool { return p.count() == 1 })
-				left <- time.Now()
-				cancel()
-			}
-			eventually(t, "the request reached the provider", func() bool { return p.count() == 1 })
-			wait(t, "the provider's request is cancelled", p.last(t).Gone)
-			took := time.Since(<-left)
-			t.Logf("cancelled after %v", took)
-			if took > time.Second {
-				t.Errorf("cancelled after %v", took)
-			}
-			if rec := g.next(t); rec.Status != 499 || rec.Attempts != 1 {
-				t.Errorf("record: %+v", rec)
-			}
+			soon(t, func() time.Duration { return leave(t, answer, read) })
 		})
 	}
 	head := events("").head()
@@ -209,6 +180,53 @@ func TestClientLeaves(t *testing.T) {
 			}
 		}
 	}, chatDelta)
+}
+
+// soon holds a cancellation against the promise of 100 ms. A busy machine gets half as
+// much again and three tries; the race detector makes the time meaningless.
+func soon(t *testing.T, cancelled func() time.Duration) {
+	t.Helper()
+	const most = 150 * time.Millisecond
+	for try := range 3 {
+		took := cancelled()
+		t.Logf("try %d: cancelled after %v", try+1, took)
+		if took <= most || raceEnabled {
+			return
+		}
+	}
+	t.Errorf("cancelled after more than %v, each time", most)
+}
+
+// leave sends a request, leaves after having read as much of the reply as read is long,
+// and returns how long the provider's request lived on.
+func leave(t *testing.T, answer script, read string) (took time.Duration) {
+	t.Helper()
+	p := newProvider(t, answer)
+	g := start(t, relayTo(p, "openai"))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	left := make(chan time.Time, 1)
+	req := g.request(t, ctx, "POST", "/v1/chat/completions", chatStreamRequest)
+	go func() {
+		if res, err := g.client.Do(req); err == nil {
+			_, _ = io.ReadFull(res.Body, make([]byte, len(read)))
+			left <- time.Now()
+			cancel()
+			res.Body.Close()
+		}
+	}()
+	if read == "" {
+		eventually(t, "the request reached the provider", func() bool { return p.count() == 1 })
+		left <- time.Now()
+		cancel()
+	}
+	eventually(t, "the request reached the provider", func() bool { return p.count() == 1 })
+	wait(t, "the provider's request is cancelled", p.last(t).Gone)
+	took = time.Since(<-left)
+	if rec := g.next(t); rec.Status != 499 || rec.Attempts != 1 {
+		t.Errorf("record: %+v", rec)
+	}
+	return took
 }
 
 // A slow reader holds the provider back; the gateway does not store for it.
