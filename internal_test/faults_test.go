@@ -331,7 +331,9 @@ func TestOddReplies(t *testing.T) {
 		if r := g.send(t, "POST", "/v1/chat/completions", chatRequest); r.status != 204 || len(r.body) > 0 {
 			t.Errorf("%d %s", r.status, r.body)
 		}
-		g.next(t)
+		if rec := g.next(t); rec.Status != 204 || rec.ResponseBytes != 0 {
+			t.Errorf("record: %+v", rec)
+		}
 	})
 	t.Run("error in a 200", func(t *testing.T) {
 		p.play(ok(openaiError).serve(whole))
