@@ -141,7 +141,8 @@ func serveCut(x *exchange, begin string) bool {
 }
 
 // checkAbort holds an abort against the promise: the provider's request ends within
-// 100 ms. What is asserted leaves room for a busy machine.
+// 100 ms, which TestClientLeaves measures. What is asserted here, across a process that
+// starts a client, leaves room for a busy machine.
 func (s *sdkProvider) checkAbort(t *testing.T, g *gateway, c sdkCheck) {
 	at := func() time.Time {
 		s.mu.Lock()
