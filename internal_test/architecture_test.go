@@ -18,8 +18,9 @@ const module = "proxycast"
 // arrows is every import between our packages that the plan allows.
 var arrows = map[string][]string{
 	"":                 {"server"},
-	"server":           {"server/config", "auth", "cors", "logs", "upstream", "upstream/dialect"},
+	"server":           {"server/config", "server/autostart", "auth", "cors", "logs", "upstream", "upstream/dialect"},
 	"server/config":    {"auth", "cors", "logs", "upstream"},
+	"server/autostart": nil,
 	"upstream":         {"upstream/dialect", "upstream/demo"},
 	"auth":             nil,
 	"cors":             nil,

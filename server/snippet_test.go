@@ -189,6 +189,33 @@ func TestSnippetSyntax(t *testing.T) {
 	}
 }
 
+// needTool returns the program's path. Without it, the test is skipped, or fails
+// when all tests were asked for.
+func needTool(t *testing.T, name, install string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return path
+	case os.Getenv("PROXYCAST_FULL") == "1":
+		t.Fatalf("needs %s: %s", name, install)
+	default:
+		t.Skipf("needs %s: %s", name, install)
+	}
+	return ""
+}
+
+// placeFile writes a file, and the folders to it.
+func placeFile(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The page shows what the command prints.
 func TestSnippetsOfThePage(t *testing.T) {
 	g := start(t, withKeys)

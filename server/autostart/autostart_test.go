@@ -1,4 +1,4 @@
-package server_test
+package autostart_test
 
 import (
 	"encoding/xml"
@@ -15,15 +15,15 @@ import (
 	"time"
 	"unicode"
 
-	"proxycast/server"
+	"proxycast/server/autostart"
 )
 
 // hostile is a folder name with all that a start-up file could misread.
 const hostile = `a %h "q" 'x' \b $HOME & <数据> é`
 
 // unit is a unit whose files lie in dir.
-func unit(dir string) server.Unit {
-	return server.Unit{
+func unit(dir string) autostart.Unit {
+	return autostart.Unit{
 		Binary:  filepath.Join(dir, "bin", "proxycast"),
 		Config:  filepath.Join(dir, "config.json"),
 		Log:     filepath.Join(dir, "data", "requests.jsonl"),
@@ -50,7 +50,7 @@ func needTool(t *testing.T, name, install string) string {
 }
 
 func TestSystemdUnit(t *testing.T) {
-	check := func(name string, change func(u *server.Unit), want, not []string) {
+	check := func(name string, change func(u *autostart.Unit), want, not []string) {
 		t.Run(name, func(t *testing.T) {
 			u := unit("/srv/proxy cast")
 			change(&u)
@@ -78,7 +78,7 @@ func TestSystemdUnit(t *testing.T) {
 			}
 		})
 	}
-	check("system", func(u *server.Unit) {}, []string{
+	check("system", func(u *autostart.Unit) {}, []string{
 		"Type=notify",
 		"NotifyAccess=main",
 		`ExecStart=":/srv/proxy cast/bin/proxycast" serve -config "/srv/proxy cast/config.json"`,
@@ -96,7 +96,7 @@ func TestSystemdUnit(t *testing.T) {
 		"PrivateUsers=yes",
 		"WantedBy=multi-user.target",
 	}, nil)
-	check("user", func(u *server.Unit) { u.User, u.Account = true, "" }, []string{
+	check("user", func(u *autostart.Unit) { u.User, u.Account = true, "" }, []string{
 		"Type=notify",
 		"NoNewPrivileges=yes",
 		"WantedBy=default.target",
@@ -106,19 +106,19 @@ func TestSystemdUnit(t *testing.T) {
 		"ProtectSystem=strict",
 		"After=network-online.target",
 	})
-	check("low port", func(u *server.Unit) { u.Port = 443 }, []string{
+	check("low port", func(u *autostart.Unit) { u.Port = 443 }, []string{
 		"CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
 		"AmbientCapabilities=CAP_NET_BIND_SERVICE",
 		"PrivateUsers=no",
 	}, nil)
-	check("log elsewhere, odd drain", func(u *server.Unit) {
+	check("log elsewhere, odd drain", func(u *autostart.Unit) {
 		u.Log = "/var/log/proxy/requests.jsonl"
 		u.Drain = 1500 * time.Millisecond
 	}, []string{
 		`ReadWritePaths="/srv/proxy cast" "-/var/log/proxy"`,
 		"TimeoutStopSec=12",
 	}, nil)
-	check("escapes", func(u *server.Unit) { *u = unit("/srv/" + hostile) }, []string{
+	check("escapes", func(u *autostart.Unit) { *u = unit("/srv/" + hostile) }, []string{
 		`ExecStart=":/srv/a %%h \"q\" 'x' \\b $HOME & <数据> é/bin/proxycast" serve -config "/srv/a %%h \"q\" 'x' \\b $HOME & <数据> é/config.json"`,
 		`EnvironmentFile=-/srv/a %%h "q" 'x' \b $HOME & <数据> é/proxycast.env`,
 		`ReadWritePaths="/srv/a %%h \"q\" 'x' \\b $HOME & <数据> é"`,
@@ -199,7 +199,7 @@ func TestLaunchdList(t *testing.T) {
 }
 
 func TestWindowsTask(t *testing.T) {
-	check := func(u server.Unit, arguments string) {
+	check := func(u autostart.Unit, arguments string) {
 		t.Helper()
 		text := u.WindowsTask()
 		wellFormed(t, text)
@@ -223,12 +223,12 @@ func TestWindowsTask(t *testing.T) {
 			t.Errorf("it runs %q with %q for %s, want %q with %q", task.Command, task.Arguments, task.Limit, u.Binary, arguments)
 		}
 	}
-	check(server.Unit{
+	check(autostart.Unit{
 		Binary:  `C:\Program Files\数据 & more\proxycast.exe`,
 		Config:  `C:\Users\é 100%\config.json`,
 		Account: `HOME\王`,
 	}, `serve -config "C:\Users\é 100%\config.json"`)
-	check(server.Unit{Binary: "p.exe", Config: `a\"b"c`}, `serve -config "a\\\"b\"c"`)
+	check(autostart.Unit{Binary: "p.exe", Config: `a\"b"c`}, `serve -config "a\\\"b\"c"`)
 }
 
 // wellFormed reads all of an XML text.
@@ -248,7 +248,7 @@ func TestUnitCheck(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Unix paths")
 	}
-	check := func(name string, change func(u *server.Unit), want ...string) {
+	check := func(name string, change func(u *autostart.Unit), want ...string) {
 		t.Run(name, func(t *testing.T) {
 			u := unit("/srv/proxycast")
 			change(&u)
@@ -259,7 +259,7 @@ func TestUnitCheck(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, server.ErrAutostart) {
+			if !errors.Is(err, autostart.ErrAutostart) {
 				t.Fatalf("got %v, want ErrAutostart", err)
 			}
 			for _, w := range want {
@@ -269,17 +269,17 @@ func TestUnitCheck(t *testing.T) {
 			}
 		})
 	}
-	check("good", func(u *server.Unit) {})
-	check("good for a user", func(u *server.Unit) { *u = unit("/tmp/x"); u.User, u.Account = true, "" })
-	check("go run", func(u *server.Unit) { u.Binary = "/var/folders/go-build123/b001/exe/proxycast" }, "go build -o proxycast .")
-	check("go run, cached", func(u *server.Unit) { u.Binary = "/home/me/.cache/go-build/1f/1f-d/proxycast" }, "go build -o proxycast .")
-	check("go run, cache elsewhere", func(u *server.Unit) { u.Binary = "/c/1f/" + strings.Repeat("1f", 32) + "-d/proxycast" }, "go build -o proxycast .")
-	check("quote", func(u *server.Unit) { u.Binary = "/srv/it's/proxycast" }, "systemd starts no such program")
-	check("relative", func(u *server.Unit) { u.Config = "config.json" }, `"config.json" is not an absolute path`)
-	check("control character", func(u *server.Unit) { u.Config = "/srv/a\nUser=root" }, "control character")
-	check("temporary", func(u *server.Unit) { u.Config = "/tmp/x/config.json" }, "/tmp/x/config.json is temporary")
-	check("root", func(u *server.Unit) { u.Account = "root" }, "useradd")
-	check("all at once", func(u *server.Unit) { u.Account, u.Binary, u.Log = "", "x", "y" }, "useradd", `"x"`, `"y"`)
+	check("good", func(u *autostart.Unit) {})
+	check("good for a user", func(u *autostart.Unit) { *u = unit("/tmp/x"); u.User, u.Account = true, "" })
+	check("go run", func(u *autostart.Unit) { u.Binary = "/var/folders/go-build123/b001/exe/proxycast" }, "go build -o proxycast .")
+	check("go run, cached", func(u *autostart.Unit) { u.Binary = "/home/me/.cache/go-build/1f/1f-d/proxycast" }, "go build -o proxycast .")
+	check("go run, cache elsewhere", func(u *autostart.Unit) { u.Binary = "/c/1f/" + strings.Repeat("1f", 32) + "-d/proxycast" }, "go build -o proxycast .")
+	check("quote", func(u *autostart.Unit) { u.Binary = "/srv/it's/proxycast" }, "systemd starts no such program")
+	check("relative", func(u *autostart.Unit) { u.Config = "config.json" }, `"config.json" is not an absolute path`)
+	check("control character", func(u *autostart.Unit) { u.Config = "/srv/a\nUser=root" }, "control character")
+	check("temporary", func(u *autostart.Unit) { u.Config = "/tmp/x/config.json" }, "/tmp/x/config.json is temporary")
+	check("root", func(u *autostart.Unit) { u.Account = "root" }, "useradd")
+	check("all at once", func(u *autostart.Unit) { u.Account, u.Binary, u.Log = "", "x", "y" }, "useradd", `"x"`, `"y"`)
 }
 
 // fakeSystemctl puts a systemctl first in PATH that keeps what it is called
@@ -313,7 +313,7 @@ func TestInstall(t *testing.T) {
 		calls := fakeSystemctl(t, "0")
 		u := u
 		u.Binary = "/x/go-build1/b001/exe/proxycast"
-		if err := u.Install(t.Context(), io.Discard); !errors.Is(err, server.ErrAutostart) {
+		if err := u.Install(t.Context(), io.Discard); !errors.Is(err, autostart.ErrAutostart) {
 			t.Errorf("got %v, want ErrAutostart", err)
 		}
 		if _, err := os.Stat(calls); err == nil {
@@ -323,7 +323,7 @@ func TestInstall(t *testing.T) {
 	t.Run("no systemctl", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
 		for _, do := range []error{u.Install(t.Context(), io.Discard), u.Status(t.Context(), io.Discard)} {
-			if !errors.Is(do, server.ErrAutostart) || !strings.Contains(do.Error(), "there is no systemctl") {
+			if !errors.Is(do, autostart.ErrAutostart) || !strings.Contains(do.Error(), "there is no systemctl") {
 				t.Errorf("got %v", do)
 			}
 		}
@@ -333,7 +333,7 @@ func TestInstall(t *testing.T) {
 	})
 	t.Run("not installed", func(t *testing.T) {
 		fakeSystemctl(t, "0")
-		if err := u.Uninstall(t.Context(), io.Discard); !errors.Is(err, server.ErrAutostart) || !strings.Contains(err.Error(), "not installed") {
+		if err := u.Uninstall(t.Context(), io.Discard); !errors.Is(err, autostart.ErrAutostart) || !strings.Contains(err.Error(), "not installed") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -368,10 +368,10 @@ func TestInstall(t *testing.T) {
 	t.Run("systemctl fails", func(t *testing.T) {
 		calls := fakeSystemctl(t, "3")
 		var out strings.Builder
-		if err := u.Status(t.Context(), &out); !errors.Is(err, server.ErrAutostart) || !strings.Contains(out.String(), "speaks") {
+		if err := u.Status(t.Context(), &out); !errors.Is(err, autostart.ErrAutostart) || !strings.Contains(out.String(), "speaks") {
 			t.Errorf("got %v, told %q", err, out.String())
 		}
-		if err := u.Install(t.Context(), io.Discard); !errors.Is(err, server.ErrAutostart) || !strings.Contains(err.Error(), "systemctl --user daemon-reload") {
+		if err := u.Install(t.Context(), io.Discard); !errors.Is(err, autostart.ErrAutostart) || !strings.Contains(err.Error(), "systemctl --user daemon-reload") {
 			t.Errorf("got %v", err)
 		}
 		wantCalls(t, calls, "--user status --no-pager proxycast.service", "--user daemon-reload")
@@ -396,7 +396,7 @@ func TestNotify(t *testing.T) {
 			defer manager.Close()
 			t.Setenv("NOTIFY_SOCKET", socket)
 			for _, state := range []string{"READY=1", "RELOADING=1\nMONOTONIC_USEC=1", "STOPPING=1"} {
-				if err := server.Notify(state); err != nil {
+				if err := autostart.Notify(state); err != nil {
 					t.Fatal(err)
 				}
 				got := make([]byte, 100)
@@ -414,13 +414,13 @@ func TestNotify(t *testing.T) {
 	}
 	t.Run("nobody listens", func(t *testing.T) {
 		t.Setenv("NOTIFY_SOCKET", "")
-		if err := server.Notify("READY=1"); err != nil {
+		if err := autostart.Notify("READY=1"); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("gone", func(t *testing.T) {
 		t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "gone"))
-		if err := server.Notify("READY=1"); !errors.Is(err, server.ErrAutostart) {
+		if err := autostart.Notify("READY=1"); !errors.Is(err, autostart.ErrAutostart) {
 			t.Errorf("got %v, want ErrAutostart", err)
 		}
 	})

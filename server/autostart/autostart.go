@@ -1,11 +1,12 @@
-package server
-
-// How the gateway lives under the system's service manager: the start-up files
-// of systemd, launchd and the Windows Task Scheduler as text, their
-// installation under systemd, and the word to systemd that the gateway is ready.
+// Package autostart is how the gateway lives under the system's service manager: the
+// start-up files of systemd, launchd and the Windows Task Scheduler, which are the
+// files beside this one with the values of a Unit put in; their installation under
+// systemd, and the word to systemd that the gateway is ready.
+package autostart
 
 import (
 	"context"
+	_ "embed"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ import (
 )
 
 // ErrAutostart is why a start-up file cannot be used, installed or removed.
-var ErrAutostart = errors.New("server: autostart")
+var ErrAutostart = errors.New("autostart")
 
 // Unit describes what the service manager is to start.
 type Unit struct {
@@ -101,99 +102,19 @@ func (u Unit) Systemd() string {
 		"{fixed}", unitWord(u.Binary)+" "+unitWord("-"+filepath.Join(dir, "proxycast.env")),
 		"{capabilities}", capabilities,
 		"{private_users}", privateUsers,
-	).Replace(text)
+	).Replace(strings.Replace(text, "{service}", unitService, 1))
 }
 
-const systemUnit = `# "proxycast service install" writes, enables and starts this. By hand: save it as
-# /etc/systemd/system/proxycast.service, then
-#   systemctl daemon-reload && systemctl enable --now proxycast
-[Unit]
-Description=ProxyCast AI gateway
-Wants=network-online.target
-After=network-online.target
-` + unitService + `
-# An account of its own or a person's, never root.
-User={account}
+//go:embed system.service
+var systemUnit string
 
-# The whole file system is read-only but for the config's folder: the request log and the
-# generated key live in its data/, and a config saved in the dashboard replaces the file.
-# To forbid the latter, give the folder to root and only data/ to the account.
-ProtectSystem=strict
-ProtectHome=read-only
-ReadWritePaths={writable}
-ReadOnlyPaths={fixed}
-
-# It needs the network and nothing else of the machine. /proc stays whole (no ProcSubset=pid):
-# the length of the accept queue is read from /proc/sys/net/core/somaxconn.
-CapabilityBoundingSet={capabilities}
-AmbientCapabilities={capabilities}
-PrivateUsers={private_users}
-PrivateDevices=yes
-PrivateMounts=yes
-PrivateTmp=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-RemoveIPC=yes
-
-[Install]
-WantedBy=multi-user.target
-`
-
-const userUnit = `# "proxycast service install" writes, enables and starts this. By hand: save it as
-# ~/.config/systemd/user/proxycast.service, then
-#   systemctl --user daemon-reload && systemctl --user enable --now proxycast
-# It runs while you are logged in; "loginctl enable-linger" makes that always.
-[Unit]
-Description=ProxyCast AI gateway
-` + unitService + `
-# Nothing here needs a user namespace, which many systems refuse to unprivileged accounts; a
-# system unit also shuts off the file system and the devices.
-
-[Install]
-WantedBy=default.target
-`
+//go:embed user.service
+var userUnit string
 
 // unitService is what the system unit and the user unit have in common.
-const unitService = `
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={start}
-ExecReload=/bin/kill -HUP $MAINPID
-TimeoutStopSec={stop}
-Restart=on-failure
-RestartSec=3
-# 2 is a bad config, which a restart does not mend. A panic in Go would also exit with 2, so
-# it is told to abort.
-RestartPreventExitStatus=2
-Environment=GOTRACEBACK=crash
-# Providers' keys, as OPENAI_API_KEY=... on a line each; chmod 600 it. It may be missing.
-EnvironmentFile={environment}
-# Faults go to the journal. The standard output has a generated key once: not for the journal.
-StandardOutput=null
-StandardError=journal
-LimitNOFILE=65536
-# A core dump would hold keys and prompts.
-LimitCORE=0
-UMask=0077
-
-NoNewPrivileges=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallErrorNumber=EPERM
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-`
+//
+//go:embed common.service
+var unitService string
 
 // unitSpecifiers escapes text that systemd takes whole (systemd.unit(5), Specifiers).
 var unitSpecifiers = strings.NewReplacer("%", "%%")
@@ -234,49 +155,14 @@ func (u Unit) Launchd() string {
 	).Replace(launchdList)
 }
 
-const launchdAgent = `Save this as ~/Library/LaunchAgents/proxycast.plist, then
-       launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/proxycast.plist
-     To stop and forget it: launchctl bootout gui/$(id -u)/proxycast`
+//go:embed launchd-agent.txt
+var launchdAgent string
 
-const launchdDaemon = `Save this as /Library/LaunchDaemons/proxycast.plist, owned by root, then
-       sudo launchctl bootstrap system /Library/LaunchDaemons/proxycast.plist
-     To stop and forget it: sudo launchctl bootout system/proxycast`
+//go:embed launchd-daemon.txt
+var launchdDaemon string
 
-const launchdList = `<?xml version="1.0" encoding="UTF-8"?>
-<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
-<!-- {steps}
-     launchd knows no environment file: write providers' keys as ${file:/path} in the config. -->
-<plist version="1.0">
-<dict>
-	<key>Label</key>
-	<string>proxycast</string>
-	<key>ProgramArguments</key>
-	<array>
-		<string>{binary}</string>
-		<string>serve</string>
-		<string>-config</string>
-		<string>{config}</string>
-	</array>{account}
-	<key>RunAtLoad</key>
-	<true/>
-	<!-- A bad config is also tried again, each 10 seconds: launchd does not tell exit codes apart. -->
-	<key>KeepAlive</key>
-	<dict>
-		<key>SuccessfulExit</key>
-		<false/>
-	</dict>
-	<key>ThrottleInterval</key>
-	<integer>10</integer>
-	<key>ExitTimeOut</key>
-	<integer>{stop}</integer>
-	<!-- 077 -->
-	<key>Umask</key>
-	<integer>63</integer>
-	<key>StandardErrorPath</key>
-	<string>{errors}</string>
-</dict>
-</plist>
-`
+//go:embed launchd.plist
+var launchdList string
 
 // WindowsTask gives a task that starts at the logon of u.Account, or of anyone
 // if there is none (which takes an administrator to create). A %NAME% in a path
@@ -300,45 +186,9 @@ func (u Unit) WindowsTask() string {
 
 // The defaults that are changed here would end the task after three days, keep
 // it from running on battery, and give it a low priority (7; 5 is normal).
-const windowsTask = `<?xml version="1.0"?>
-<!-- Save this as proxycast.xml, then: schtasks /Create /TN ProxyCast /XML proxycast.xml
-     and, without logging on anew:   schtasks /Run /TN ProxyCast
-     To forget it:                   schtasks /Delete /TN ProxyCast
-     Providers' keys are taken from your environment: setx OPENAI_API_KEY ... -->
-<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo>
-    <Description>ProxyCast AI gateway</Description>
-  </RegistrationInfo>
-  <Triggers>
-    <LogonTrigger>
-      <Enabled>true</Enabled>{logon}
-    </LogonTrigger>
-  </Triggers>
-  <Principals>
-    <Principal id="Author">{principal}
-      <LogonType>InteractiveToken</LogonType>
-      <RunLevel>LeastPrivilege</RunLevel>
-    </Principal>
-  </Principals>
-  <Settings>
-    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
-    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
-    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
-    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
-    <Priority>5</Priority>
-    <RestartOnFailure>
-      <Interval>PT1M</Interval>
-      <Count>10</Count>
-    </RestartOnFailure>
-  </Settings>
-  <Actions Context="Author">
-    <Exec>
-      <Command>{binary}</Command>
-      <Arguments>{arguments}</Arguments>
-    </Exec>
-  </Actions>
-</Task>
-`
+//
+//go:embed windows.xml
+var windowsTask string
 
 // xmlText escapes text for an XML element.
 func xmlText(text string) string {
