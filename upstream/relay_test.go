@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -413,9 +414,9 @@ func TestShutdownIsToldToTheClient(t *testing.T) {
 }
 
 func TestModels(t *testing.T) {
-	calls := 0
+	var calls atomic.Int64
 	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
-		calls++
+		calls.Add(1)
 		io.WriteString(w, `{"data":[{"id":"gpt-5","object":"model","created":1700000000,"owned_by":"x"},{"id":"other"}]}`)
 	})
 	broken := newProvider(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) })
@@ -444,8 +445,8 @@ func TestModels(t *testing.T) {
 	if got := ids("", func(m string) bool { return m == "two-1" }); got != "two-1" {
 		t.Errorf("models of a narrow key: %s", got)
 	}
-	if calls != 2 { // one for each provider at that address: the lists are cached
-		t.Errorf("%d fetches", calls)
+	if calls.Load() != 2 { // one for each provider at that address: the lists are cached
+		t.Errorf("%d fetches", calls.Load())
 	}
 	m, err := p.Model(t.Context(), "", "fast")
 	if err != nil || m.ID != "fast" || m.OwnedBy != "x" || m.Created.Unix() != 1700000000 {
