@@ -322,6 +322,7 @@ func (s *Server) drain(v *listener) {
 type socket struct {
 	*net.TCPListener
 	accepting sync.Mutex // held by the lease that accepts
+	passedOn  net.Conn   // accepted by a lease that had ended, for the next one; under accepting
 	owner     atomic.Pointer[lease]
 }
 
@@ -342,6 +343,10 @@ func (l *lease) take() {
 
 func (l *lease) Addr() net.Addr { return l.socket.Addr() }
 
+// Accept returns the next connection, or net.ErrClosed once another lease has taken the
+// socket. A connection that arrives between the taking and the waking of a blocked
+// Accept is returned to this one by the runtime's poller, deadline or not: it belongs
+// to the new owner.
 func (l *lease) Accept() (net.Conn, error) {
 	l.socket.accepting.Lock()
 	defer l.socket.accepting.Unlock()
@@ -349,9 +354,17 @@ func (l *lease) Accept() (net.Conn, error) {
 	if l.closed.Load() {
 		return nil, net.ErrClosed
 	}
+	if conn := l.socket.passedOn; conn != nil {
+		l.socket.passedOn = nil
+		return conn, nil
+	}
 	conn, err := l.socket.Accept()
-	if err != nil && l.closed.Load() {
-		err = net.ErrClosed
+	switch taken := l.socket.owner.Load() != l; {
+	case err != nil && l.closed.Load():
+		return nil, net.ErrClosed
+	case err == nil && taken:
+		l.socket.passedOn = conn
+		return nil, net.ErrClosed
 	}
 	return conn, err
 }
@@ -371,7 +384,7 @@ type openConns struct {
 	open    int
 	unused  map[net.Conn]bool
 	retired bool
-	gone    chan struct{} // closed when the service is retired and has none left
+	gone    chan struct{} // closed when the listener is retired and has none left
 }
 
 // track is the http.Server's ConnState.
