@@ -29,9 +29,10 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	const disk, room = 64 << 20, 512 << 10
 	mount(t, data, 0, "size=64m")
 	ballast := filepath.Join(data, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 63<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, disk-room), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := newProvider(t, kindly)
@@ -52,14 +53,14 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("said of a full disk:\n%s", said)
 	}
 	newest, _ := g.page(t, "limit=1")
-	if full := size(); newest[0].Seq < uint64(len(onDisk(t, g.logFile()))) || full > 1<<20 {
+	if full := size(); newest[0].Seq < uint64(len(onDisk(t, g.logFile()))) || full > room {
 		t.Errorf("the newest row in memory is %d; the file has %d bytes", newest[0].Seq, full)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
 	freed := time.Now()
-	eventually(t, "writing goes on", func() bool { return size() > 1<<20 })
+	eventually(t, "writing goes on", func() bool { return size() > room })
 	took := time.Since(freed)
 	eventually(t, "the operator is told", func() bool { return strings.Contains(g.stderr.String(), "writing again") })
 	ended := crowd.wait()
