@@ -184,6 +184,30 @@ func TestFailedRestartKeepsListenerAndLog(t *testing.T) {
 	}
 }
 
+// A restart that fails goes back to the old address with the certificate that it had,
+// though its files are gone.
+func TestFailedRestartKeepsCertificate(t *testing.T) {
+	certs, port := t.TempDir(), freePort(t)
+	writeCertificate(t, certs)
+	g := runGateway(t, fmt.Sprintf(`{"server":{"port":%d,"tls":{"cert":%q,"key":%q}},KEYS}`, port, certs+"/c.pem", certs+"/k.pem"))
+	defer g.end()
+	other, err := net.Listen("tcp", fmt.Sprintf("127.0.0.2:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	os.Remove(certs + "/c.pem")
+	g.write(fmt.Sprintf(`{"server":{"host":"0.0.0.0","port":%d},KEYS}`, port))
+	if err := g.s.Restart(); err == nil {
+		t.Fatal("a restart onto an address in use succeeded")
+	}
+	c, err := tls.Dial("tcp", g.addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatalf("the old address is not served: %v", err)
+	}
+	c.Close()
+}
+
 // The Host check is about the listener that there is, not the one in the file.
 func TestHostCheckFollowsTheListener(t *testing.T) {
 	for _, c := range []struct {

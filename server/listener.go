@@ -167,10 +167,11 @@ func (s *Server) exchangeAddress(now *listener, settings config.Settings) (*list
 	if err == nil {
 		return next, nil
 	}
-	back, again := s.listen(now.settings, nil)
+	bound, again := bind(now.settings)
 	if again != nil {
 		return now, errors.Join(err, again)
 	}
+	back := newListener(now.settings, now.cert, newLease(bound)) // the certificate's files may be gone
 	back.serve(s)
 	return back, err
 }
@@ -192,26 +193,31 @@ type listener struct {
 // listen makes a listener with the configured address: bound anew, or taken over
 // from now when that has it. It does not accept yet.
 func (s *Server) listen(cfg config.Settings, now *listener) (*listener, error) {
-	v := &listener{settings: cfg, ended: make(chan error, 1), conns: openConns{unused: map[net.Conn]bool{}, gone: make(chan struct{})}}
+	var cert *tls.Certificate
 	if cfg.TLS.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
+		pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
 		if err != nil {
 			return nil, fmt.Errorf("server: tls: %w", err)
 		}
-		v.cert = &cert
+		cert = &pair
 	}
 	if now != nil && now.settings.Host == cfg.Host && now.settings.Port == cfg.Port {
-		v.lease = &lease{socket: now.lease.socket}
-	} else {
-		bound, err := bind(cfg)
-		if err != nil {
-			return nil, err
-		}
-		v.lease = &lease{socket: &socket{TCPListener: bound}}
-		v.lease.socket.owner.Store(v.lease)
+		return newListener(cfg, cert, &lease{socket: now.lease.socket}), nil
+	}
+	bound, err := bind(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newListener(cfg, cert, newLease(bound)), nil
+}
+
+func newListener(cfg config.Settings, cert *tls.Certificate, l *lease) *listener {
+	v := &listener{
+		settings: cfg, cert: cert, lease: l, ended: make(chan error, 1),
+		conns: openConns{unused: map[net.Conn]bool{}, gone: make(chan struct{})},
 	}
 	v.requests, v.end = context.WithCancelCause(context.Background())
-	return v, nil
+	return v
 }
 
 func bind(cfg config.Settings) (*net.TCPListener, error) {
@@ -260,12 +266,6 @@ func (v *listener) answer(s *Server, w http.ResponseWriter, r *http.Request) {
 	defer v.inFlight.Add(-1)
 	if v.closing.Load() {
 		w.Header()["Connection"] = []string{"close"}
-	}
-	if !config.IsLoopback(v.settings.Host) && !s.gateway.Load().config.Auth.Enabled {
-		// The gateway has moved to loopback and asks for no keys there.
-		w.Header()["Connection"] = []string{"close"}
-		http.Error(w, "the gateway has moved to another address", http.StatusServiceUnavailable)
-		return
 	}
 	s.answer(w, r, config.IsLoopback(v.settings.Host))
 }
@@ -331,6 +331,13 @@ type socket struct {
 type lease struct {
 	socket *socket
 	closed atomic.Bool
+}
+
+// newLease returns the first lease of a bound address.
+func newLease(bound *net.TCPListener) *lease {
+	l := &lease{socket: &socket{TCPListener: bound}}
+	l.socket.owner.Store(l)
+	return l
 }
 
 // take makes l the owner of the socket, and has the one before stop to accept.

@@ -32,6 +32,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, onLoopback bool)
 	x := s.newExchange(g, w, r)
 	defer x.finish(r)
 	switch {
+	case !onLoopback && !g.config.Auth.Enabled: // it asks for no keys on the loopback address that it has moved to
+		x.Header()["Connection"] = []string{"close"}
+		x.fail(dialect.Failure{Status: http.StatusServiceUnavailable, Code: "moved", Message: "the gateway has moved to another address"}, nil)
 	case onLoopback && !g.hostAllowed(r.Host):
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "host_not_allowed",
 			Message: fmt.Sprintf("this gateway listens on loopback and does not answer to the host %.100q; list it in server.hosts if it should", r.Host)}, errForeignHost)

@@ -53,3 +53,31 @@ func TestPanicIsRecorded(t *testing.T) {
 		}
 	}
 }
+
+// A connection to the address that a gateway without keys has left gets nothing but an
+// error in the dialect of the path, and a record.
+func TestMovedGateway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(`{"auth":{"enabled":false}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Load(path, os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	s.answer(w, httptest.NewRequest("GET", "http://gateway.example/v1/models", nil), false)
+	if w.Code != 503 || w.Header().Get("Connection") != "close" || !strings.Contains(w.Body.String(), `"code":"moved"`) {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := os.ReadFile(cfg.Logs.File); err != nil || strings.Count(string(rows), `"error_type":"moved"`) != 1 {
+		t.Errorf("%v %s", err, rows)
+	}
+}

@@ -34,7 +34,7 @@ type chatTool struct {
 	} `json:"function"`
 }
 
-// openaiOptions are the options that chat and text completions share.
+// openaiOptions are the options that chat takes.
 type openaiOptions struct {
 	N             *int       `json:"n"`
 	Stop          stringList `json:"stop"`
@@ -185,7 +185,7 @@ type chatFunction struct {
 	Arguments string `json:"arguments"`
 }
 
-// openaiUsage is the usage of chat and text completions.
+// openaiUsage is the usage of chat.
 type openaiUsage struct {
 	PromptTokens     int `json:"prompt_tokens"`
 	CompletionTokens int `json:"completion_tokens"`
@@ -252,7 +252,7 @@ func (a answer) chatAnswer() *chatAnswer {
 		{ID: newID("call_"), Type: "function", Function: chatFunction{a.tool, text}}}}
 }
 
-// finishReason is the one of chat and text completions.
+// finishReason is the one of chat.
 func (a answer) finishReason() *string {
 	reason := "stop"
 	switch {
