@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -92,6 +94,31 @@ func (p *provider) url(path, query string) *url.URL {
 		u.RawQuery += "&" + query
 	}
 	return &u
+}
+
+// providerRequest is what differs between the requests that a provider gets.
+type providerRequest struct {
+	method string
+	path   string // below base_url
+	query  string
+	header http.Header // taken over and completed; nil: none
+	body   io.ReadCloser
+	length int64 // of body
+}
+
+// newRequest returns a request with the provider's own headers and the credential of that index (-1: none). It has no
+// GetBody, so that only Relay ever sends a request again.
+func (p *provider) newRequest(ctx context.Context, key int, r providerRequest) *http.Request {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	p.authorize(r.header, key)
+	req := &http.Request{
+		Method: r.method, URL: p.url(r.path, r.query), Host: p.base.Host, Header: r.header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: r.body, ContentLength: r.length,
+	}
+	return req.WithContext(ctx)
 }
 
 // authorize puts the provider's own headers into h: the credential of that index,
