@@ -45,7 +45,7 @@ const (
 var errClientGone = &Error{Status: statusClientGone, Code: codeClientGone, Message: "the client closed the connection"}
 
 // clientEnd tells why a client's context has ended: it left, or the cause that
-// the gateway gives.
+// of the gateway.
 func clientEnd(ctx context.Context) *Error {
 	var cause *Error
 	if errors.As(context.Cause(ctx), &cause) {

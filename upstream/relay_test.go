@@ -75,7 +75,7 @@ func newProxy(t *testing.T, models map[string]string, providers ...upstream.Prov
 	return p
 }
 
-// relay sends body through p. It gives what the client saw and the report.
+// relay sends body through p. It returns what the client saw and the report.
 func relay(t *testing.T, p *upstream.Proxy, e dialect.Endpoint, body string, change ...func(*http.Request)) (*httptest.ResponseRecorder, upstream.Report) {
 	t.Helper()
 	buffers := upstream.NewBuffers(1 << 20)

@@ -21,7 +21,7 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// ask relays one request to a provider and gives the client's view. change, if not
+// ask relays one request to a provider and returns the client's view. change, if not
 // nil, prepares the provider's transport.
 func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
-	"strings"
 )
 
 // Anthropic's "Vision": an image has width × height / 750 tokens, after it was scaled down to 1,568 pixels on its long edge
@@ -19,13 +18,13 @@ const (
 	pixelsPerToken   = 750
 	maxImageEdge     = 1_568
 	tokensOfImageMax = 1_600
+
+	maxImageHead = 256 << 10 // bytes of base64 that are looked at: the size of a JPEG stands behind its metadata
 )
 
 // estimateImage counts the source of an image block.
-func estimateImage(source any) int64 {
-	s, _ := source.(map[string]any)
-	data, _ := s["data"].(string)
-	width, height := imageSize(data)
+func estimateImage(source value) int64 {
+	width, height := imageSize(source.get("data").raw())
 	if width <= 0 || height <= 0 {
 		return tokensOfImageMax
 	}
@@ -36,8 +35,9 @@ func estimateImage(source any) int64 {
 
 // imageSize reads the size in pixels from the header of a picture in base64: PNG, JPEG, GIF or WebP, whatever it is said to
 // be. The size is 0 if the header cannot be read.
-func imageSize(data string) (width, height int) {
-	r := bufio.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
+func imageSize(data []byte) (width, height int) {
+	data = bytes.ReplaceAll(data[:min(len(data), maxImageHead)], []byte(`\/`), []byte("/"))
+	r := bufio.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data)))
 	head, _ := r.Peek(30)
 	var config image.Config
 	switch {

@@ -115,10 +115,10 @@ func (q *Request) noteMember(name, nameEnd, value, valueEnd int) error {
 	return nil
 }
 
-// modelText gives what stands between the quotes of the model, undecoded.
+// modelText returns what stands between the quotes of the model, undecoded.
 func (q *Request) modelText() []byte { return q.Body[q.modelStart+1 : q.modelEnd-1] }
 
-// Model gives the decoded value of "model". It allocates the string at each call.
+// Model returns the decoded value of "model". It allocates the string at each call.
 func (q *Request) Model() string {
 	var model strings.Builder
 	raw := q.modelText()
@@ -134,7 +134,7 @@ func (q *Request) Model() string {
 // HasStreamOptions reports whether the body has "stream_options", whatever its value.
 func (q *Request) HasStreamOptions() bool { return q.hasStreamOptions }
 
-// Splice gives the body for a provider: with model in the place of the client's, if it is another, and with
+// Splice returns the body for a provider: with model in the place of the client's, if it is another, and with
 //
 //	"stream_options":{"include_usage":true}
 //

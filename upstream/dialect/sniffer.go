@@ -47,7 +47,7 @@ func (s *Sniffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Usage gives the counts of the usage objects so far, of each count the latest. A count that is not a non-negative
+// Usage returns the counts of the usage objects so far, of each count the latest. A count that is not a non-negative
 // integer is unknown.
 func (s *Sniffer) Usage() Usage {
 	c := &s.counts
@@ -69,7 +69,7 @@ func (s *Sniffer) Usage() Usage {
 	}
 }
 
-// FinishReason gives the provider's own word for why the reply ended: the latest finish_reason or stop_reason, for
+// FinishReason returns the provider's own word for why the reply ended: the latest finish_reason or stop_reason, for
 // Responses the status; "" if it has not said so. At most 64 bytes.
 func (s *Sniffer) FinishReason() string { return s.finish }
 
@@ -90,7 +90,7 @@ func (s *Sniffer) Known() bool { return s.known }
 // bytes seen so far. An event without its blank line is unfinished. False for a plain reply.
 func (s *Sniffer) AtBoundary() bool { return s.sse && s.framer.atBoundary() }
 
-// ErrorType gives the type, else the code, of the first error that was seen, at most 64 bytes; "error" if it
+// ErrorType returns the type, else the code, of the first error that was seen, at most 64 bytes; "error" if it
 // has neither, "" if there was none.
 func (s *Sniffer) ErrorType() string { return s.errorType }
 

@@ -50,7 +50,7 @@ func (c *tokenCounts) update(from *tokenCounts) {
 	}
 }
 
-// first gives the count of the first place that has one.
+// first returns the count of the first place that has one.
 func (c *tokenCounts) first(places ...int) *int64 {
 	for _, i := range places {
 		if c.known>>i&1 != 0 {
@@ -61,7 +61,7 @@ func (c *tokenCounts) first(places ...int) *int64 {
 	return nil
 }
 
-// sum gives the count at place with those at more that are known.
+// sum returns the count at place with those at more that are known.
 func (c *tokenCounts) sum(place int, more ...int) *int64 {
 	total := c.first(place)
 	if total == nil {
