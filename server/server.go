@@ -226,8 +226,8 @@ func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, e
 		return nil, errOpen
 	}
 	g = &gateway{config: cfg, buffers: prev.buffers}
-	if prev.config == nil || prev.config.Server.MaxInflightBytes != cfg.Server.MaxInflightBytes {
-		g.buffers = upstream.NewBuffers(cfg.Server.MaxInflightBytes)
+	if limit, body := cfg.Server.MaxInflightBytes, cfg.Server.MaxBody; prev.config == nil || prev.config.Server.MaxInflightBytes != limit || prev.config.Server.MaxBody != body {
+		g.buffers = upstream.NewBuffers(limit, max(body, limit/2))
 	}
 	origins := cfg.CORS
 	if !cfg.Auth.Enabled { // then * would let any web page in

@@ -50,6 +50,7 @@ type attempt struct {
 	asked    time.Time      // then
 	response *http.Response // nil: none came
 	reply    *reply         // of a success status
+	problem  *Body          // the body of an error status
 }
 
 func (c *call) newAttempt(t target, hold, complete bool) *attempt {
@@ -68,6 +69,9 @@ func (a *attempt) close() {
 	}
 	if a.reply != nil {
 		a.reply.freeHeld()
+	}
+	if a.problem != nil {
+		a.problem.Release()
 	}
 	a.deadline.stop()
 	if a.entered {
@@ -202,38 +206,36 @@ func (a *attempt) receiveError(out *outcome) {
 // readProblem reads the body of an error status, and takes over its own word for the error.
 func (a *attempt) readProblem(out *outcome) {
 	a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-	body, err := readUnpacked(a.response)
-	if err != nil || !isJSONObject(body) {
+	src, err := unpacked(a.response)
+	if err != nil {
 		return
 	}
-	out.problem = body
+	body, err := a.body.buffers.Read(a.body.holder, src, -1, maxProblem)
+	if err != nil {
+		return
+	}
+	a.problem = body // until the attempt is closed
+	if !isJSONObject(body.Bytes()) {
+		return
+	}
+	out.problem = body.Bytes()
 	sniffer := dialect.NewSniffer(a.takes, false)
-	sniffer.Write(body)
+	sniffer.Write(out.problem)
 	out.Err.Code = a.provider.word(sniffer.ErrorType(), out.Err.Code)
 }
 
 // maxProblem is how much of a provider's error is read and passed on.
 const maxProblem = 1 << 20
 
-// readUnpacked reads a whole error body, unpacked.
-func readUnpacked(res *http.Response) ([]byte, error) {
-	var src io.Reader = res.Body
+// unpacked returns the body of a reply without its content encoding.
+func unpacked(res *http.Response) (io.Reader, error) {
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
 	case "", "identity":
+		return res.Body, nil
 	case "gzip":
-		unzipped, err := gzip.NewReader(src)
-		if err != nil {
-			return nil, err
-		}
-		src = unzipped
-	default:
-		return nil, errors.New("upstream: an error in an unknown content encoding")
+		return gzip.NewReader(res.Body)
 	}
-	body, err := io.ReadAll(io.LimitReader(src, maxProblem+1))
-	if err == nil && len(body) > maxProblem {
-		err = errors.New("upstream: an error larger than 1 MiB")
-	}
-	return body, err
+	return nil, errors.New("upstream: an error in an unknown content encoding")
 }
 
 func isJSONObject(body []byte) bool {
@@ -254,7 +256,7 @@ func (a *attempt) pass(out *outcome) {
 	}
 	a.reply = &reply{
 		provider: a.provider, takes: a.takes, response: a.response, stream: stream, answer: a.answer, deadline: a.deadline,
-		hold: a.hold, complete: a.complete, releaseBody: a.release, buffers: a.body.buffers,
+		hold: a.hold, complete: a.complete, releaseBody: a.release, buffers: a.body.buffers, holder: a.body.holder,
 	}
 	a.reply.open(a.metered, a.asked, a.keepalive)
 	a.reply.end(a.reply.copy(), out)

@@ -150,7 +150,7 @@ func TestSlowClientIsNotAnIdleProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	const body = `{"model":"m","stream":true,"stream_options":{}}`
-	b, _ := upstream.NewBuffers(1<<20).Read(strings.NewReader(body), int64(len(body)), 1<<20)
+	b, _ := upstream.NewBuffers(1<<20, 1<<40).Read("", strings.NewReader(body), int64(len(body)), 1<<20)
 	q, _ := dialect.Parse(dialect.ChatCompletions, b.Bytes())
 	rep := p.Relay(&slowWriter{ResponseRecorder: httptest.NewRecorder()}, httptest.NewRequest("POST", "/", nil), &q, b, "")
 	if rep.Err != nil {

@@ -40,6 +40,7 @@ func (p *reply) end(err error, out *outcome) {
 // conclude takes over what was learned from the reply.
 func (p *reply) conclude(out *outcome) {
 	out.FirstContent, out.Usage, out.Malformed = p.firstContent, p.read.Usage(), p.read.Malformed()
+	out.OutputGuess = p.read.EstimateOutput()
 	out.FinishReason = p.provider.word(p.read.FinishReason(), "")
 	out.Status = p.answer.status
 	if out.Aborted && out.Err.Status == statusClientGone {

@@ -15,6 +15,7 @@ type Report struct {
 	Attempts     int       // calls of providers
 	FirstContent time.Time // zero: no content came
 	Usage        dialect.Usage
+	OutputGuess  int64 // tokens that came, if Usage does not tell or the reply is not whole
 	FinishReason string
 	Malformed    int // events that were passed on although they are not valid JSON
 	UpstreamID   string
@@ -26,7 +27,7 @@ type Report struct {
 type outcome struct {
 	Report
 	status     int           // of an error reply that was read to its end; 0: there was none
-	problem    []byte        // the body of that reply, nil if it is not a JSON object
+	problem    []byte        // the body of that reply, as long as the attempt is open; nil if it is not a JSON object
 	retryAfter time.Duration // what that reply asks for; 0: it does not say
 	rekeyed    bool          // it was about the credential, which rests now, and the provider has another one
 	blameless  bool          // a limit of ours ended the attempt: that says nothing about the target

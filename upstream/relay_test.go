@@ -78,8 +78,8 @@ func newProxy(t *testing.T, models map[string]string, providers ...upstream.Prov
 // relay sends body through p. It returns what the client saw and the report.
 func relay(t *testing.T, p *upstream.Proxy, e dialect.Endpoint, body string, change ...func(*http.Request)) (*httptest.ResponseRecorder, upstream.Report) {
 	t.Helper()
-	buffers := upstream.NewBuffers(1 << 20)
-	b, err := buffers.Read(strings.NewReader(body), int64(len(body)), 1<<20)
+	buffers := upstream.NewBuffers(1<<20, 1<<40)
+	b, err := buffers.Read("", strings.NewReader(body), int64(len(body)), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -493,11 +493,64 @@ func TestConfigFaults(t *testing.T) {
 	check(alias, "models.w: ", "models.x: ", `models.z: unknown provider "b"; there are: a`)
 }
 
+// A body takes room as it arrives, whatever length it announces, and one holder has no more than its share.
+func TestBuffersOfOneHolder(t *testing.T) {
+	buffers := upstream.NewBuffers(64<<20, 8<<20)
+	var writers []*io.PipeWriter
+	done := make(chan error)
+	for range 9 {
+		r, w := io.Pipe()
+		writers = append(writers, w)
+		go func() {
+			body, err := buffers.Read("greedy", r, 32<<20, 32<<20)
+			if body != nil {
+				body.Release()
+			}
+			r.CloseWithError(io.ErrClosedPipe)
+			done <- err
+		}()
+	}
+	if err := <-done; err != upstream.ErrShareFull { // of nine that announce 32 MiB, eight have 1 MiB each
+		t.Errorf("a ninth body: %v", err)
+	}
+	for _, w := range writers {
+		w.Write([]byte("{")) // the ninth is refused
+	}
+	if n := buffers.InUse(); n != 8<<20 {
+		t.Errorf("eight bodies of a byte hold %d bytes", n)
+	}
+	other, err := buffers.Read("other", strings.NewReader("{}"), 2, 32<<20)
+	if err != nil {
+		t.Fatalf("another holder: %v", err)
+	}
+	other.Release()
+	for _, w := range writers {
+		w.CloseWithError(io.ErrUnexpectedEOF)
+	}
+	for range 8 {
+		if err := <-done; err != io.ErrUnexpectedEOF {
+			t.Error(err)
+		}
+	}
+	for _, size := range []int64{8 << 20, 8<<20 + 1} {
+		body, err := buffers.Read("greedy", strings.NewReader(strings.Repeat("x", int(size))), size, 32<<20)
+		if full := size > 8<<20; full != (err == upstream.ErrShareFull) {
+			t.Errorf("a body of %d bytes: %v", size, err)
+		}
+		if body != nil {
+			body.Release()
+		}
+	}
+	if n := buffers.InUse(); n != 0 {
+		t.Errorf("%d bytes were not given back", n)
+	}
+}
+
 func TestBuffers(t *testing.T) {
-	buffers := upstream.NewBuffers(300 << 10)
+	buffers := upstream.NewBuffers(300<<10, 1<<40)
 	check := func(src string, size, max int64, want error) {
 		t.Helper()
-		b, err := buffers.Read(io.MultiReader(strings.NewReader(src)), size, max)
+		b, err := buffers.Read("", io.MultiReader(strings.NewReader(src)), size, max)
 		if want != nil {
 			if err != want {
 				t.Errorf("want %v, got %v", want, err)

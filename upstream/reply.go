@@ -9,11 +9,11 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// How much of a reply is held while another attempt is possible.
+// How much of a reply is held while another attempt is possible. It counts in max_inflight_bytes.
 const (
 	maxHeldStream   = 64 << 10
 	maxHeldPlain    = 1 << 20
-	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete; counted in max_inflight_bytes
+	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete
 )
 
 // Read buffers: small for streams, whose events are small and which are many.
@@ -35,6 +35,7 @@ type reply struct {
 	complete    bool   // nothing passes before the stream is complete, if hold
 	releaseBody func() // the request's, at commit
 	buffers     *Buffers
+	holder      string // in buffers
 
 	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
 	scrub        *scrubber      // nil: encoded, or no credential that it could quote
@@ -62,9 +63,6 @@ func (p *reply) open(metered bool, asked time.Time, keepalive time.Duration) {
 	p.read = dialect.NewReply(p.takes, p.answer.speaks, o, out)
 	if !p.stream {
 		p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
-		if n := p.response.ContentLength; p.hold && 0 < n && n <= maxHeldPlain {
-			p.held = make([]byte, 0, n)
-		}
 		return
 	}
 	p.deadline.by("first_token", asked, p.provider.config.Timeouts.FirstToken)
@@ -160,27 +158,24 @@ func (p *reply) take(b []byte) error {
 	return p.answer.flush()
 }
 
-// mayCommit reports whether a held reply is to be committed now: it has content, or it
-// is too large to hold.
+// mayCommit reports whether a held reply is to be committed now: it has content, or there is no room to hold it.
 func (p *reply) mayCommit() bool {
 	switch {
 	case !p.stream:
-		return len(p.held) > maxHeldPlain
+		return len(p.held) > maxHeldPlain || !p.reserve()
 	case p.complete:
 		return p.read.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
 	}
-	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream
+	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream || !p.reserve()
 }
 
-// reserve counts what a complete stream holds among the request bodies.
+// reserve counts what is held among the request bodies.
 func (p *reply) reserve() bool {
 	more := int64(cap(p.held)) - p.reserved
-	if more > 0 {
-		if !p.buffers.reserve(more) {
-			return false
-		}
-		p.reserved += more
+	if more > 0 && p.buffers.reserve(p.holder, more) != nil {
+		return false
 	}
+	p.reserved += more
 	return true
 }
 
@@ -221,7 +216,7 @@ func (p *reply) finish() error {
 
 // freeHeld frees what was held.
 func (p *reply) freeHeld() {
-	p.buffers.inUse.Add(-p.reserved)
+	p.buffers.free(p.holder, p.reserved)
 	p.held, p.reserved = nil, 0
 }
 

@@ -36,7 +36,7 @@ func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string 
 		change(transport)
 	}
 	const text = `{"model":"m","messages":[]}`
-	body, err := NewBuffers(1<<20).Read(strings.NewReader(text), int64(len(text)), 1<<20)
+	body, err := NewBuffers(1<<20, 1<<40).Read("", strings.NewReader(text), int64(len(text)), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ type Settings struct {
 	Port             int           `json:"port" default:"9090" min:"0" max:"65535" doc:"The port to listen on. 0 picks a free one."`
 	Hosts            []string      `json:"hosts" doc:"Further host names by which clients may address a loopback listener."`
 	MaxBody          int64         `json:"max_body" unit:"bytes" default:"32MiB" min:"1KiB" max:"1TiB" doc:"The largest request body."`
-	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"256MiB" min:"1KiB" max:"1TiB" doc:"What all request bodies in memory may take together."`
+	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"128MiB" min:"1KiB" max:"1TiB" doc:"What all request bodies, and replies that are held, may take in memory together. One key has at most half of it, or max_body if that is more."`
 	MaxConnections   int           `json:"max_connections" default:"0" min:"0" max:"1000000" doc:"How many connections are served at a time, the others wait. 0: no limit."`
 	Drain            time.Duration `json:"drain" default:"30s" doc:"How long a shutdown waits for requests under way."`
 	TLS              TLS           `json:"tls" doc:"Serve HTTPS. Both files or none."`

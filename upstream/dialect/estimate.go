@@ -29,8 +29,8 @@ const (
 // nests deeper counts by its text.
 const maxContentNesting = 6
 
-// EstimateTokens estimates the input tokens of the body of an Anthropic messages or count_tokens request: its system prompt,
-// messages and tools, images and documents included. It is meant to be right within a factor of two; what the request does
+// EstimateTokens estimates the input tokens of a request's body: its system prompt, messages and tools, images and documents
+// included. What it knows best are Anthropic's messages and count_tokens; chat completions and responses are told by the same rules. It is meant to be right within a factor of two; what the request does
 // not show (files by URL or id, instructions that the API adds for citations) is a guess or left out.
 //
 // It never fails: what it does not know counts by the length of its text, a body that is not a JSON object as a whole. It
@@ -40,13 +40,19 @@ func EstimateTokens(body []byte) int64 {
 	if request == nil {
 		return int64(len(body)) / 4
 	}
-	total := tokensPerRequest + estimateContent(request.get("system"), 0)
-	for message := range request.get("messages").elements() {
-		total += tokensPerMessage
-		if message.isObject() {
-			total += estimateContent(message.get("content"), 0)
-		} else {
-			total += estimateValue(message)
+	total := tokensPerRequest + estimateContent(request.get("system"), 0) + estimateContent(request.get("instructions"), 0)
+	for _, name := range []string{"messages", "input"} {
+		messages := request.get(name)
+		if !messages.isArray() {
+			total += estimateValue(messages)
+		}
+		for message := range messages.elements() {
+			total += tokensPerMessage
+			if content := message.get("content"); content != nil {
+				total += estimateContent(content, 0)
+			} else {
+				total += estimateValue(message)
+			}
 		}
 	}
 	withTools := false
@@ -95,7 +101,11 @@ func estimateBlock(block value, depth int) int64 {
 	case kind.is("tool_result"):
 		return estimateContent(block.get("content"), depth)
 	case kind.is("image"):
-		return estimateImage(block.get("source"))
+		return estimateImage(block.get("source").get("data").raw())
+	case kind.is("image_url"): // of chat completions
+		return estimateImage(block.get("image_url").get("url").raw())
+	case kind.is("input_image"): // of responses
+		return estimateImage(block.get("image_url").raw())
 	case kind.is("document"):
 		return estimateValue(block.get("title")) + estimateValue(block.get("context")) + estimateDocument(block.get("source"), depth)
 	}

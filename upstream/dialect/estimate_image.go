@@ -22,9 +22,12 @@ const (
 	maxImageHead = 256 << 10 // bytes of base64 that are looked at: the size of a JPEG stands behind its metadata
 )
 
-// estimateImage counts the source of an image block.
-func estimateImage(source value) int64 {
-	width, height := imageSize(source.get("data").raw())
+// estimateImage counts an image: its data in base64, or a URL with such data. One at another address counts as a large one.
+func estimateImage(data []byte) int64 {
+	if at := bytes.Index(data[:min(len(data), 100)], []byte(";base64,")); at >= 0 {
+		data = data[at+len(";base64,"):]
+	}
+	width, height := imageSize(data)
 	if width <= 0 || height <= 0 {
 		return tokensOfImageMax
 	}

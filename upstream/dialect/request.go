@@ -20,6 +20,7 @@ type Request struct {
 	modelStart, modelEnd int  // the value of "model" in Body, quotes included
 	closingBrace         int  // the end of the object in Body
 	hasStreamOptions     bool // "stream_options" is there, whatever its value
+	otherModel           bool // a provider could take another model from it
 }
 
 // Parse scans a request body in one pass, without copying or decoding it. The Request keeps body.
@@ -111,6 +112,8 @@ func (q *Request) noteMember(name, nameEnd, value, valueEnd int) error {
 		q.Stream = q.Body[value] == 't'
 	case textIs(key, "stream_options"):
 		q.hasStreamOptions = true
+	case textFolds(key, "model"), textFolds(key, "models"):
+		q.otherModel = true
 	}
 	return nil
 }
@@ -133,6 +136,10 @@ func (q *Request) Model() string {
 
 // HasStreamOptions reports whether the body has "stream_options", whatever its value.
 func (q *Request) HasStreamOptions() bool { return q.hasStreamOptions }
+
+// OtherModel reports whether the body could have a provider take another model than Model: by a name that is "model" in
+// another case, which some servers read alike (Go's encoding/json does), or by OpenRouter's list "models".
+func (q *Request) OtherModel() bool { return q.otherModel }
 
 // Splice returns the body for a provider: with model in the place of the client's, if it is another, and with
 //

@@ -8,6 +8,7 @@ package dialect
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -318,6 +319,21 @@ func textRune(raw []byte) (rune, int) {
 // utf16Unit returns the value of the \uXXXX at the start of raw.
 func utf16Unit(raw []byte) rune {
 	return hexDigit(raw[2])<<12 | hexDigit(raw[3])<<8 | hexDigit(raw[4])<<4 | hexDigit(raw[5])
+}
+
+// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them.
+func textFolds(raw []byte, s string) bool {
+	if len(raw) > 6*len(s) { // as long as s may be with every letter escaped
+		return false
+	}
+	var text [64]byte
+	decoded := text[:0]
+	for len(raw) > 0 {
+		r, n := textRune(raw)
+		decoded = utf8.AppendRune(decoded, r)
+		raw = raw[n:]
+	}
+	return strings.EqualFold(string(decoded), s)
 }
 
 // textIs reports whether raw, which is what stands between the quotes of a string, decodes to s.
