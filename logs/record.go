@@ -70,6 +70,9 @@ const (
 	timeLayout = "2006-01-02T15:04:05.000Z" // RFC 3339 in UTC; sorts as text
 )
 
+// UsedTokens reports whether the record's tokens were used: what a count_tokens call tells was only counted.
+func (r *Record) UsedTokens() bool { return r.Endpoint != "count_tokens" }
+
 // AppendJSON appends r as one flat JSON object, without a newline. It allocates
 // nothing but room in dst. What is unknown or empty is left out, invalid UTF-8 is
 // replaced, and what could act on a terminal or end a line is escaped.

@@ -123,11 +123,13 @@ func (s *sums) add(rec *Record) {
 	case rec.ErrorType != "":
 		s.errors.Stream++
 	}
-	s.tokens.Input += value(rec.InputTokens)
-	s.tokens.Output += value(rec.OutputTokens)
-	s.tokens.CacheRead += value(rec.CacheReadTokens)
-	s.tokens.CacheWrite += value(rec.CacheWriteTokens)
-	s.tokens.Reasoning += value(rec.ReasoningTokens)
+	if rec.UsedTokens() {
+		s.tokens.Input += value(rec.InputTokens)
+		s.tokens.Output += value(rec.OutputTokens)
+		s.tokens.CacheRead += value(rec.CacheReadTokens)
+		s.tokens.CacheWrite += value(rec.CacheWriteTokens)
+		s.tokens.Reasoning += value(rec.ReasoningTokens)
+	}
 	s.duration.add(bucket(rec.Duration), 1)
 	if rec.TTFT > 0 {
 		s.ttft.add(bucket(rec.TTFT), 1)

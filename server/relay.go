@@ -65,7 +65,7 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			inputGuess = dialect.EstimateTokens(body.Bytes())
 		}
 		rep := x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
-		if e != dialect.CountTokens {
+		if e != dialect.CountTokens { // counted tokens are not used
 			tokens = charge(rep, inputGuess)
 		}
 		x.report(rep)
@@ -75,7 +75,7 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 // errOtherModel refuses what could make a list of models void.
 var errOtherModel = dialect.Failure{
 	Status: http.StatusBadRequest, Code: "model_ambiguous", Param: "model",
-	Message: `this key is for certain models, and the body names more than one: it may have no "models" and nothing like "model" in another case`,
+	Message: `this key is for certain models, and the body names more than one: it may have no "models", no "fallbacks" and nothing like "model" in another case`,
 }
 
 // charge returns the tokens that a call counts for in its key's limits: what the provider said, and a guess where it

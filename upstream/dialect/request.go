@@ -112,7 +112,7 @@ func (q *Request) noteMember(name, nameEnd, value, valueEnd int) error {
 		q.Stream = q.Body[value] == 't'
 	case textIs(key, "stream_options"):
 		q.hasStreamOptions = true
-	case textFolds(key, "model"), textFolds(key, "models"):
+	case textFolds(key, "model"), textFolds(key, "models"), textFolds(key, "fallbacks"):
 		q.otherModel = true
 	}
 	return nil
@@ -138,7 +138,8 @@ func (q *Request) Model() string {
 func (q *Request) HasStreamOptions() bool { return q.hasStreamOptions }
 
 // OtherModel reports whether the body could have a provider take another model than Model: by a name that is "model" in
-// another case, which some servers read alike (Go's encoding/json does), or by OpenRouter's list "models".
+// another case, which some servers read alike (Go's encoding/json does), or by a list: OpenRouter's "models", Anthropic's and
+// LiteLLM's "fallbacks".
 func (q *Request) OtherModel() bool { return q.otherModel }
 
 // Splice returns the body for a provider: with model in the place of the client's, if it is another, and with
