@@ -58,6 +58,9 @@ func (f configField) isText() bool {
 	return f.Type.Kind() == reflect.String || f.Type == durationType || f.Type == timeType || f.Tag.Get("unit") == "bytes"
 }
 
+// isSecret reports whether what the field holds shows up in no message and no view.
+func (f configField) isSecret() bool { return f.Tag.Get("secret") == "true" }
+
 // defaultJSON is the default as the file would have it, nil if there is none.
 func (f configField) defaultJSON() []byte {
 	text, ok := f.Tag.Lookup("default")
@@ -168,7 +171,7 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 		keys = append(keys, f.key)
 	}
 	if short, ok := shortField(fields); ok && n.kind != jsonObject {
-		slot := slots[short]
+		slot := slots[short.key]
 		slot.longer = shortOf(s, jsonObject)
 		if n.kind != jsonList || slot.value.Kind() != reflect.Slice { // the elements of a list keep their full path
 			slot.path = s.path
@@ -185,14 +188,14 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 	}
 }
 
-// shortField gives the key of the field that the short form of a struct is.
-func shortField(fields []configField) (key string, ok bool) {
+// shortField returns the field that the short form of a struct fills.
+func shortField(fields []configField) (f configField, ok bool) {
 	for _, f := range fields {
 		if f.Tag.Get("short") == "true" {
-			return f.key, true
+			return f, true
 		}
 	}
-	return "", false
+	return configField{}, false
 }
 
 // members walks the keys of an object, the first of each name.

@@ -68,7 +68,7 @@ const (
 // jsonNode is a JSON value and its place in the text.
 type jsonNode struct {
 	kind    jsonKind
-	at      int          // offset of its first byte
+	at, end int          // offsets of its first byte, and after its last
 	text    string       // a string unquoted; a number, true and false as written
 	items   []*jsonNode  // of a list
 	members []jsonMember // of an object, as written: a key may come twice
@@ -206,6 +206,7 @@ func (p *jsonParser) value(depth int) (*jsonNode, error) {
 		return nil, p.fail(p.at, "nested deeper than %d levels", maxJSONDepth)
 	}
 	n := &jsonNode{at: p.at}
+	defer func() { n.end = p.at }()
 	var err error
 	switch c := p.text[p.at]; {
 	case c == '{':

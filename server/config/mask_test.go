@@ -1,6 +1,10 @@
 package config_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,5 +61,82 @@ func TestFaultsBehindMaskedComment(t *testing.T) {
 	}
 	if got, want := u.Back(faults)[0].Column, strings.Index(string(shown), `"srver"`)+1; got != want {
 		t.Errorf("column %d, want %d", got, want)
+	}
+}
+
+// The config in force and the file's text hide the same values, whatever form they are
+// written in, and no others.
+func TestBothViewsMaskTheSame(t *testing.T) {
+	const text = `{
+  "auth": {"keys": [
+    {"name": "plain", "key": "CANARY-key-0123456789", "admin": true},
+    {"name": "hashed", "key_sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "expires": "2099-01-01T00:00:00Z"}]},
+  "upstream": {
+    "providers": [
+      {"name": "one", "type": "openai", "base_url": "https://example.com/v1", "api_key": "CANARY-api-0123456789", "headers": {"x-token": "CANARY-header"}, "proxy": "http://user:CANARY@127.0.0.1:1"},
+      {"name": "two", "type": "anthropic", "base_url": "https://example.com", "api_keys": ["CANARY-first-0123456789", "CANARY-second-0123456789"]}],
+    "models": {
+      "short": "one/m",
+      "list": ["one/m", {"to": "two/m", "weight": 2}],
+      "long": {"targets": {"to": "one/m"}, "strategy": "order"},
+      "strings": {"targets": ["one/m", "two/m"]}}}
+}`
+	shown, err := config.Mask([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inFile := maskedPaths(t, shown)
+	inForce := maskedPaths(t, loadText(t, text).Shown())
+	want := []string{
+		".auth.keys.0.key", ".upstream.providers.0.api_key", ".upstream.providers.0.headers.x-token", ".upstream.providers.0.proxy",
+		".upstream.providers.1.api_keys.0", ".upstream.providers.1.api_keys.1",
+	}
+	if !slices.Equal(inFile, want) || !slices.Equal(inForce, want) {
+		t.Errorf("masked in the file:\n%q\nin force:\n%q\nwant:\n%q", inFile, inForce, want)
+	}
+}
+
+// maskedPaths returns the paths of the values in text, which is JSON, that are masks.
+// A canary that shows fails the test.
+func maskedPaths(t *testing.T, text []byte) (paths []string) {
+	t.Helper()
+	if bytes.Contains(text, []byte("CANARY")) {
+		t.Errorf("a secret shows:\n%s", text)
+	}
+	var root any
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case string:
+			if v == "***" {
+				paths = append(paths, path)
+			}
+		case []any:
+			for i, item := range v {
+				walk(fmt.Sprint(path, ".", i), item)
+			}
+		case map[string]any:
+			for key, value := range v {
+				walk(path+"."+key, value)
+			}
+		}
+	}
+	walk("", root)
+	slices.Sort(paths)
+	return paths
+}
+
+// What a variable holds is a secret even where it is written like a reference.
+func TestShownReferences(t *testing.T) {
+	writeConfig(t, `{"auth": {"keys": [{"name": "a", "key": "${KEY}", "admin": true}]}}`)
+	cfg, err := config.Load("config.json", func(string) (string, bool) { return "${CANARY_0123456789}", true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := string(cfg.Shown()); strings.Contains(shown, "CANARY") || !strings.Contains(shown, `"key":"***"`) {
+		t.Errorf("it shows as %s", shown)
 	}
 }
