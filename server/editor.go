@@ -18,30 +18,14 @@ import (
 // The config file as the dashboard's editor shows and saves it. The file is written
 // as a whole or not at all, and never holds for long what cannot be put in force.
 
-// place is a fault as the page shows it.
-type place struct {
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
-	Path    string `json:"path"`
-	Message string `json:"message"`
-}
-
-func places(faults config.Faults) []place {
-	list := make([]place, len(faults))
-	for i, f := range faults {
-		list[i] = place{f.Line, f.Column, f.Path, f.Message}
-	}
-	return list
-}
-
 // failConfig answers a config that was not put in force.
 func (x *exchange) failConfig(status int, err error) {
 	x.rec.Status, x.rec.ErrorType, x.rec.Error = status, "invalid_config", "the config was not put in force"
-	var faults config.Faults
+	faults := config.Faults{}
 	errors.As(err, &faults)
 	x.sendJSON(status, map[string]any{
-		"error":  map[string]any{"message": err.Error(), "type": "invalid_request_error", "code": "invalid_config", "param": nil, "faults": places(faults)},
-		"faults": places(faults),
+		"error":  map[string]any{"message": err.Error(), "type": "invalid_request_error", "code": "invalid_config", "param": nil, "faults": faults},
+		"faults": faults,
 	})
 }
 
@@ -110,15 +94,10 @@ func putConfig(x *exchange, r *http.Request) {
 		present, mode = nil, 0o600
 	}
 	u := config.Unmask(body, present)
-	faults, warnings, err := x.gateway.config.Check(u.Text, mode)
-	if err != nil {
-		x.failConfig(http.StatusUnprocessableEntity, err)
-		return
-	}
-	faults, warnings = append(u.Back(faults), u.Lost(path)...), u.Back(warnings)
+	faults, warnings := x.gateway.config.Check(u, mode)
 	switch {
 	case r.URL.Query().Get("check") == "1":
-		x.sendJSON(http.StatusOK, map[string]any{"faults": places(faults), "warnings": places(warnings)})
+		x.sendJSON(http.StatusOK, map[string]any{"faults": faults, "warnings": warnings})
 		return
 	case len(faults) > 0:
 		x.failConfig(http.StatusUnprocessableEntity, faults)
@@ -137,7 +116,7 @@ func putConfig(x *exchange, r *http.Request) {
 	case err != nil:
 		x.failConfig(http.StatusUnprocessableEntity, err)
 	default:
-		x.sendJSON(http.StatusOK, map[string]any{"etag": configTag(u.Text), "need_restart": append([]string{}, s.NeedRestart()...), "warnings": places(warnings)})
+		x.sendJSON(http.StatusOK, map[string]any{"etag": configTag(u.Text), "need_restart": append([]string{}, s.NeedRestart()...), "warnings": warnings})
 	}
 }
 

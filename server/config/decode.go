@@ -95,7 +95,22 @@ type configDecoder struct {
 	dir              string
 	getenv           func(string) (string, bool)
 	faults, warnings []finding
-	secrets          []finding // where the file itself holds a secret
+	secrets          []finding      // where the file itself holds a secret
+	places           map[string]int // the offset of each path that the file has
+}
+
+func newDecoder(dir string, getenv func(string) (string, bool)) *configDecoder {
+	return &configDecoder{dir: dir, getenv: getenv, places: map[string]int{}}
+}
+
+// place returns the offset of path, or of the nearest above it that the file has.
+func (d *configDecoder) place(path string) int {
+	for {
+		if at, ok := d.places[path]; ok {
+			return at
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
 }
 
 func (d *configDecoder) fault(at int, path, format string, args ...any) {
@@ -122,6 +137,7 @@ func (d *configDecoder) refuseText(n *jsonNode, s configSlot, expected string) {
 
 // decode fills s from n by the type of s.
 func (d *configDecoder) decode(n *jsonNode, s configSlot) {
+	d.places[s.path] = n.at
 	switch t := s.value.Type(); {
 	case t == durationType:
 		d.duration(n, s)
@@ -153,6 +169,7 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 	fields := configFields(s.value.Type())
 	slots := map[string]configSlot{}
 	var keys []string
+	defaults := newDecoder(d.dir, d.getenv)
 	for _, f := range fields {
 		slot := configSlot{value: s.value.FieldByIndex(f.Index), path: joinKey(s.path, f.key), tag: f.Tag}
 		if name := f.Tag.Get("unset"); name != "" {
@@ -163,7 +180,7 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 			if err != nil {
 				panic("config: default of " + slot.path + ": " + err.Error())
 			}
-			d.decode(value, slot)
+			defaults.decode(value, slot)
 		}
 		slots[f.key] = slot
 		keys = append(keys, f.key)

@@ -92,45 +92,6 @@ func (n *jsonNode) describe() string {
 	return string(n.kind)
 }
 
-// find returns the node that path leads to, as in upstream.models.fast or
-// auth.keys[0].key, or the last one on the way that exists. Keys may hold dots:
-// the longest one that fits counts.
-func (n *jsonNode) find(path string) *jsonNode {
-	for path != "" {
-		next, rest := n.step(path)
-		if next == nil && n.kind != jsonObject && path[0] == '.' { // a short form stands for the field of that name
-			if i := strings.IndexByte(path, '['); i > 0 {
-				next, rest = n, path[i:]
-			}
-		}
-		if next == nil {
-			break
-		}
-		n, path = next, rest
-	}
-	return n
-}
-
-func (n *jsonNode) step(path string) (next *jsonNode, rest string) {
-	if n.kind == jsonList {
-		index, rest, _ := strings.Cut(strings.TrimPrefix(path, "["), "]")
-		i, err := strconv.Atoi(index)
-		if err != nil || i < 0 || i >= len(n.items) {
-			return nil, ""
-		}
-		return n.items[i], rest
-	}
-	path = strings.TrimPrefix(path, ".")
-	for _, m := range n.members {
-		after, ok := strings.CutPrefix(path, m.key)
-		ends := after == "" || after[0] == '.' || after[0] == '['
-		if ok && ends && (next == nil || len(after) < len(rest)) {
-			next, rest = m.value, after
-		}
-	}
-	return next, rest
-}
-
 // jsonParser reads a text from at on. What it cannot read is a panic with a
 // *jsonSyntaxError, which parseJSONC returns.
 type jsonParser struct {

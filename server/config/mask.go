@@ -17,13 +17,13 @@ import (
 
 const secretMask = `"***"`
 
-// token is a part of a config's text that is shown masked: a string, or a comment
-// that holds a secret.
+// token is a part of a text that another takes the place of: a string, or a comment that
+// holds a secret.
 type token struct {
 	id       string // which one it is, in a way that outlives moves: auth.keys{ci}.key; of a comment: what is shown
 	from, to int    // a string with its quotes
-	shown    string
-	hidden   string // of a mask that came back: what it stands for
+	value    string // of a string
+	shown    string // what stands in its place
 }
 
 // Mask returns the text of a config file with masks. A text that cannot be parsed is
@@ -33,7 +33,7 @@ func Mask(text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return replaceTokens(text, secrets, func(t token) string { return t.shown }), nil
+	return replaceTokens(text, secrets), nil
 }
 
 // Shown returns the config as JSON in the form of the file, with masks: defaults are
@@ -47,7 +47,7 @@ func (c *Config) Shown() json.RawMessage {
 	if err != nil {
 		panic("config: " + err.Error())
 	}
-	return replaceTokens(text, secrets, func(t token) string { return t.shown })
+	return replaceTokens(text, secrets)
 }
 
 // fileForm returns v as json.Marshal is to write it: by the keys of the file, durations
@@ -100,7 +100,7 @@ func secretTokens(text []byte, open func(string) bool) ([]token, error) {
 		if !isQuery && (!secret || n.text == "" || open(n.text)) {
 			return
 		}
-		secrets = append(secrets, token{id: id, from: n.at, to: n.end, shown: secretMask})
+		secrets = append(secrets, token{id: id, from: n.at, to: n.end, value: n.text, shown: secretMask})
 		if value := string(text[n.at+1 : n.end-1]); len(value) >= shortestQuoted {
 			values = append(values, value)
 		}
@@ -178,14 +178,15 @@ func elementOf(t reflect.Type, kind reflect.Kind) reflect.Type {
 // onlyReferences matches a text of references, in which nothing is written out.
 var onlyReferences = regexp.MustCompile(`^(\$\{[^{}]*\}|Bearer )+$`)
 
-// replaceTokens returns text with by(t) in the place of each of tokens, which it sorts.
-func replaceTokens(text []byte, tokens []token, by func(token) string) []byte {
+// replaceTokens returns text with what is shown in the place of each of tokens, which it
+// sorts.
+func replaceTokens(text []byte, tokens []token) []byte {
 	slices.SortFunc(tokens, func(a, b token) int { return a.from - b.from })
 	var out bytes.Buffer
 	last := 0
 	for _, t := range tokens {
 		out.Write(text[last:t.from])
-		out.WriteString(by(t))
+		out.WriteString(t.shown)
 		last = t.to
 	}
 	out.Write(text[last:])
