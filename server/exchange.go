@@ -268,7 +268,7 @@ func (x *exchange) send(status int, contentType string, body []byte) {
 	}
 }
 
-// pathDialect gives the dialect of a path: anthropic where the segment after
+// pathDialect returns the dialect of a path: anthropic where the segment after
 // the base is messages, or models with an anthropic-version header.
 func pathDialect(r *http.Request) dialect.Dialect {
 	path := r.URL.Path

@@ -17,7 +17,7 @@ var errPaused = dialect.Failure{
 	Status: http.StatusServiceUnavailable, Code: "paused", Message: "the gateway is stopped; start it on the dashboard or by proxycast start",
 }
 
-// setPaused gives the handler of POST /_service/stop and start. What is under way
+// setPaused returns the handler of POST /_service/stop and start. What is under way
 // goes on.
 func setPaused(paused bool) handler {
 	return func(x *exchange, r *http.Request) {
