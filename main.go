@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -40,6 +41,7 @@ type command struct {
 	about string
 	most  int // arguments, of which least are required
 	least int
+	bare  bool // it needs no config
 	flags func(c *cli, flags *flag.FlagSet)
 	run   func(c *cli, args []string) int
 }
@@ -47,9 +49,9 @@ type command struct {
 var commands = []command{
 	{name: "serve", about: "listen and serve (the default)", run: (*cli).serve},
 	{name: "check", about: "validate the config, listen nowhere", run: (*cli).check},
-	{name: "genkey", usage: "NAME", about: "print a new key and the config line that admits it", most: 1, least: 1, run: (*cli).genkey},
-	{name: "schema", about: "print the JSON Schema of the config", run: (*cli).schema},
-	{name: "version", about: "print the version", run: (*cli).version},
+	{name: "genkey", usage: "NAME", about: "print a new key and the config line that admits it", most: 1, least: 1, bare: true, run: (*cli).genkey},
+	{name: "schema", about: "print the JSON Schema of the config", bare: true, run: (*cli).schema},
+	{name: "version", about: "print the version", bare: true, run: (*cli).version},
 	{name: "healthcheck", about: "exit 0 if the gateway of this config is ready", run: (*cli).healthcheck},
 	{name: "status", about: "show the state of the running gateway", run: (*cli).status},
 	{name: "stop", about: "have the running gateway answer 503 until start; what is under way finishes", run: steer("stop")},
@@ -72,13 +74,14 @@ type cli struct {
 	ctx            context.Context
 	getenv         func(string) (string, bool)
 	stdout, stderr io.Writer
-	config         string
-	follow         bool   // logs -f
-	system         bool   // service -system
-	account, form  string // service -account, -form
+	file           string         // -config
+	config         *server.Config // loaded from it, unless the command is bare
+	follow         bool           // logs -f
+	system         bool           // service -system
+	account, form  string         // service -account, -form
 }
 
-// run executes one command line and gives its exit code. Results go to stdout,
+// run executes one command line and returns its exit code. Results go to stdout,
 // talk to stderr.
 func run(ctx context.Context, args []string, getenv func(string) (string, bool), stdout, stderr io.Writer) int {
 	name := "serve"
@@ -95,7 +98,7 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	c := &cli{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr}
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&c.config, "config", "config.json", "the config `file`")
+	flags.StringVar(&c.file, "config", "config.json", "the config `file`")
 	if cmd.flags != nil {
 		cmd.flags(c, flags)
 	}
@@ -107,27 +110,40 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 			usage(stderr)
 		}
 	}
-	var rest []string // flags may stand behind it too
-	for {
-		switch err := flags.Parse(args); {
-		case errors.Is(err, flag.ErrHelp):
-			return exitClean
-		case err != nil:
-			return exitConfig
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		rest = append(rest, flags.Arg(0))
-		args = flags.Args()[1:]
-	}
-	if len(rest) < cmd.least || len(rest) > cmd.most {
+	rest, err := parseMixed(flags, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitClean
+	case err != nil:
+		return exitConfig
+	case len(rest) < cmd.least || len(rest) > cmd.most:
 		flags.Usage()
 		return exitConfig
+	}
+	if !cmd.bare {
+		if c.config, err = server.Load(c.file, getenv); err != nil {
+			return c.fail(err, exitConfig)
+		}
 	}
 	return cmd.run(c, rest)
 }
 
+// parseMixed sets the flags in args, which may stand behind other arguments, and returns
+// the others.
+func parseMixed(flags *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		if flags.NArg() == 0 {
+			return rest, nil
+		}
+		rest = append(rest, flags.Arg(0))
+		args = flags.Args()[1:]
+	}
+}
+
+// usage lists the commands.
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "commands, each with -h and -config:")
 	for _, cmd := range commands {
@@ -135,38 +151,31 @@ func usage(w io.Writer) {
 	}
 }
 
-// load reads the config and says what is wrong with it.
-func (c *cli) load() (*server.Config, bool) {
-	cfg, err := server.Load(c.config, c.getenv)
-	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
+// fail says what went wrong and returns the exit code: exitBind where that is it, else
+// otherwise.
+func (c *cli) fail(err error, otherwise int) int {
+	fmt.Fprintf(c.stderr, "%v\n", err)
+	if errors.Is(err, server.ErrBind) {
+		return exitBind
 	}
-	return cfg, err == nil
+	return otherwise
 }
 
 // warn says what of the config should not be.
-func (c *cli) warn(cfg *server.Config) {
-	for _, w := range cfg.Warnings {
+func (c *cli) warn() {
+	for _, w := range c.config.Warnings {
 		fmt.Fprintf(c.stderr, "warning: %s\n", w)
 	}
 }
 
 func (c *cli) serve([]string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
-	c.warn(cfg)
+	c.warn()
 	if _, set := c.getenv("GOGC"); !set {
 		debug.SetGCPercent(400) // a tiny heap is collected too often to be fast; this costs a few megabytes
 	}
-	s, err := server.Open(cfg)
+	s, err := server.Open(c.config)
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		if errors.Is(err, server.ErrBind) {
-			return exitBind
-		}
-		return exitConfig
+		return c.fail(err, exitConfig)
 	}
 	defer s.Close()
 	ctx, stop := context.WithCancel(c.ctx)
@@ -186,11 +195,7 @@ func (c *cli) serve([]string) int {
 	close(signals)
 	<-handled
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		if errors.Is(err, server.ErrBind) {
-			return exitBind
-		}
-		return exitOther
+		return c.fail(err, exitOther)
 	}
 	return exitClean
 }
@@ -246,7 +251,7 @@ func (c *cli) notify(state string) {
 
 // configState is a text that changes when the config file does.
 func (c *cli) configState() string {
-	info, err := os.Stat(c.config)
+	info, err := os.Stat(c.file)
 	if err != nil {
 		return "" // between the removal and the return of a file that an editor replaces
 	}
@@ -268,12 +273,8 @@ func (c *cli) reload(s *server.Server) {
 }
 
 func (c *cli) check([]string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
-	c.warn(cfg)
-	fmt.Fprintf(c.stdout, "%s is valid\n", cfg.Path)
+	c.warn()
+	fmt.Fprintf(c.stdout, "%s is valid\n", c.config.Path)
 	return exitClean
 }
 
@@ -296,13 +297,9 @@ func (c *cli) version([]string) int {
 
 // healthcheck asks the gateway of this config whether it is ready.
 func (c *cli) healthcheck([]string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
-	if err := server.NewClient(cfg).Ready(ctx); err != nil {
+	if err := server.NewClient(c.config).Ready(ctx); err != nil {
 		fmt.Fprintf(c.stderr, "not ready: %v\n", err)
 		return exitOther
 	}
@@ -310,17 +307,12 @@ func (c *cli) healthcheck([]string) int {
 	return exitClean
 }
 
-// steer gives the command that has the gateway of this config do verb.
+// steer returns the command that has the gateway of this config do verb.
 func steer(verb string) func(c *cli, args []string) int {
 	return func(c *cli, args []string) int {
-		cfg, ok := c.load()
-		if !ok {
-			return exitConfig
-		}
-		state, err := server.NewClient(cfg).Steer(c.ctx, verb)
+		state, err := server.NewClient(c.config).Steer(c.ctx, verb)
 		if err != nil {
-			fmt.Fprintf(c.stderr, "%v\n", err)
-			return exitOther
+			return c.fail(err, exitOther)
 		}
 		fmt.Fprintln(c.stdout, state)
 		return exitClean
@@ -328,14 +320,9 @@ func steer(verb string) func(c *cli, args []string) int {
 }
 
 func (c *cli) status([]string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
-	text, err := server.NewClient(cfg).Status(c.ctx)
+	text, err := server.NewClient(c.config).Status(c.ctx)
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		return exitOther
+		return c.fail(err, exitOther)
 	}
 	fmt.Fprint(c.stdout, text)
 	return exitClean
@@ -343,17 +330,12 @@ func (c *cli) status([]string) int {
 
 // service prints or installs what starts the gateway by itself.
 func (c *cli) service(args []string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
 	binary, err := os.Executable()
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		return exitOther
+		return c.fail(err, exitOther)
 	}
 	unit := server.Unit{
-		Binary: binary, Config: cfg.Path, Log: cfg.Logs.File, Port: cfg.Server.Port, Drain: cfg.Server.Drain,
+		Binary: binary, Config: c.config.Path, Log: c.config.Logs.File, Port: c.config.Server.Port, Drain: c.config.Server.Drain,
 		User: !c.system, Account: c.account,
 	}
 	if unit.Account == "" {
@@ -378,44 +360,26 @@ func (c *cli) service(args []string) int {
 		return exitConfig
 	}
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		return exitOther
+		return c.fail(err, exitOther)
 	}
 	return exitClean
 }
 
 // printUnit prints the start-up file of the form asked for, or of this system.
 func (c *cli) printUnit(unit server.Unit) error {
-	form := c.form
-	if form == "" {
-		form = map[string]string{"darwin": "launchd", "windows": "windows"}[runtime.GOOS]
-	}
 	if err := unit.Check(); err != nil {
 		fmt.Fprintf(c.stderr, "warning: %v\n", err)
 	}
-	switch form {
-	case "", "systemd":
-		fmt.Fprint(c.stdout, unit.Systemd())
-	case "launchd":
-		fmt.Fprint(c.stdout, unit.Launchd())
-	case "windows":
-		fmt.Fprint(c.stdout, unit.WindowsTask())
-	default:
-		return fmt.Errorf("there is no form %q; want systemd, launchd or windows", form)
-	}
-	return nil
+	text, err := unit.File(cmp.Or(c.form, map[string]string{"darwin": "launchd", "windows": "windows"}[runtime.GOOS], "systemd"))
+	fmt.Fprint(c.stdout, text)
+	return err
 }
 
 // snippet prints the settings with which a client uses this gateway.
 func (c *cli) snippet(args []string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
-	text, err := server.Snippet(args[0], server.SnippetValuesOf(cfg))
+	text, err := server.Snippet(args[0], server.SnippetValuesOf(c.config))
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		return exitConfig
+		return c.fail(err, exitConfig)
 	}
 	fmt.Fprint(c.stdout, text)
 	return exitClean
@@ -423,10 +387,6 @@ func (c *cli) snippet(args []string) int {
 
 // logs shows the request log of the gateway of this config.
 func (c *cli) logs(args []string) int {
-	cfg, ok := c.load()
-	if !ok {
-		return exitConfig
-	}
 	query := url.Values{}
 	for _, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
@@ -438,9 +398,8 @@ func (c *cli) logs(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := server.NewClient(cfg).Logs(ctx, c.stdout, query, c.follow, isTerminal(c.stdout)); err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
-		return exitOther
+	if err := server.NewClient(c.config).Logs(ctx, c.stdout, query, c.follow, isTerminal(c.stdout)); err != nil {
+		return c.fail(err, exitOther)
 	}
 	return exitClean
 }

@@ -2,7 +2,7 @@
 // do. It decides and never answers; the server turns its errors into replies.
 //
 // [New] compiles the configuration into an immutable [Keys]. For each request,
-// [Keys.Check] gives the [Key] that the headers carry, and [Key.Begin] applies the
+// [Keys.Check] returns the [Key] that the headers carry, and [Key.Begin] applies the
 // key's policy to the model that was asked for, and its limits.
 package auth
 
@@ -22,7 +22,7 @@ var (
 	ErrBadKey  = errors.New("auth: bad key")         // the key headers are not one valid key
 	ErrExpired = errors.New("auth: key has expired") // the key was valid once
 	ErrModel   = errors.New("auth: model not allowed")
-	ErrLimit   = errors.New("auth: limit is used up") // errors.As gives the *LimitError
+	ErrLimit   = errors.New("auth: limit is used up") // errors.As finds the *LimitError
 )
 
 var (
@@ -76,7 +76,7 @@ func New(cfg Config, prev *Keys) (*Keys, error) {
 	return k, nil
 }
 
-// Check gives the key that h carries, as "Authorization: Bearer KEY" or
+// Check returns the key that h carries, as "Authorization: Bearer KEY" or
 // "x-api-key: KEY". h has canonical names, as net/http makes them. Of two headers
 // exactly one must be valid, or both name the same key: clients often carry a
 // stale key of their own. The key is for reading only.
@@ -93,16 +93,8 @@ func (k *Keys) Check(h http.Header) (*Key, error) {
 	case len(authorization) == 0 && len(apiKey) == 0:
 		return nil, ErrNoKey
 	}
-	var named [2]*Key
-	if len(authorization) == 1 {
-		named[0] = k.find(bearer(authorization[0]))
-	}
-	if len(apiKey) == 1 {
-		named[1] = k.find(apiKey[0])
-	}
-
 	var valid, expired *Key
-	for _, key := range named {
+	for _, key := range [...]*Key{k.find(bearer(h.Get("Authorization"))), k.find(h.Get("X-Api-Key"))} {
 		switch {
 		case key == nil:
 		case key.expired():
@@ -113,17 +105,16 @@ func (k *Keys) Check(h http.Header) (*Key, error) {
 			valid = key
 		}
 	}
-	switch {
-	case valid != nil:
-		return valid, nil
-	case expired != nil:
+	if valid == nil && expired != nil {
 		return nil, expired.expiredError()
-	default:
+	}
+	if valid == nil {
 		return nil, errUnknown
 	}
+	return valid, nil
 }
 
-// bearer gives the credential of an Authorization header, or "" if its scheme is
+// bearer returns the credential of an Authorization header, or "" if its scheme is
 // not Bearer (RFC 6750 §2.1; schemes ignore case, RFC 9110 §11.1).
 func bearer(value string) string {
 	scheme, credential, _ := strings.Cut(value, " ")
@@ -133,7 +124,7 @@ func bearer(value string) string {
 	return strings.TrimLeft(credential, " ")
 }
 
-// find gives the key that credential is, or nil. Its time depends on the number
+// find returns the key that credential is, or nil. Its time depends on the number
 // of keys and the length of credential, not on which key it is or resembles.
 func (k *Keys) find(credential string) *Key {
 	if !visible(credential) {
@@ -151,16 +142,17 @@ func (k *Keys) find(credential string) *Key {
 	return k.keys[found]
 }
 
-// named gives the key of that name, or nil. k may be nil.
+// named returns the key of that name, or nil. k may be nil.
 func (k *Keys) named(name string) *Key {
 	if k == nil {
 		return nil
 	}
-	i := slices.IndexFunc(k.keys, func(key *Key) bool { return key.Name == name })
-	if i < 0 {
-		return nil
+	for _, key := range k.keys {
+		if key.Name == name {
+			return key
+		}
 	}
-	return k.keys[i]
+	return nil
 }
 
 // Names lists the names that Check can give: those of cfg in their order, then
@@ -176,7 +168,7 @@ func (k *Keys) Names() []string {
 	return names
 }
 
-// Generated gives the generated admin key that is in use and its file, or "".
+// Generated returns the generated admin key that is in use and its file, or "".
 // fresh: New made it, so that it is to be printed, this once.
 func (k *Keys) Generated() (key, file string, fresh bool) {
 	return k.adminKey, k.adminFile, k.adminFresh

@@ -79,20 +79,15 @@ func (c Config) Check(fault, warn func(path, message string)) {
 // check reports what is wrong with the key itself.
 func (c KeyConfig) check(at string, fault, warn func(path, message string)) {
 	var given []string
-	if c.Key != "" {
-		given = append(given, "key")
+	for _, form := range [...]struct{ name, value string }{{"key", c.Key}, {"key_sha256", c.KeySHA256}, {"key_file", c.KeyFile}} {
+		if form.value != "" {
+			given = append(given, form.name)
+		}
 	}
-	if c.KeySHA256 != "" {
-		given = append(given, "key_sha256")
-	}
-	if c.KeyFile != "" {
-		given = append(given, "key_file")
-	}
-	switch len(given) {
-	case 0:
+	switch {
+	case len(given) == 0:
 		fault(at, `has no key, or an empty one; give one of key, key_sha256 and key_file ("proxycast genkey NAME" makes a key)`)
-	case 1:
-	default:
+	case len(given) > 1:
 		fault(at, "has "+strings.Join(given, " and ")+"; keep one of them")
 	}
 
@@ -108,7 +103,7 @@ func (c KeyConfig) check(at string, fault, warn func(path, message string)) {
 	}
 }
 
-// digest gives the key's SHA-256, if c holds the key or its SHA-256.
+// digest returns the key's SHA-256, if c holds the key or its SHA-256.
 func (c KeyConfig) digest() (sum digest, ok bool) {
 	if c.Key != "" {
 		return sha256Of(c.Key), true
@@ -124,10 +119,8 @@ func nameFault(name string) string {
 	if utf8.RuneCountInString(name) > maxName {
 		return fmt.Sprintf("has more than %d characters; shorten it", maxName)
 	}
-	for _, r := range name {
-		if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
-			return "has a control character; remove it"
-		}
+	if strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) }) {
+		return "has a control character; remove it"
 	}
 	return ""
 }

@@ -43,7 +43,7 @@ func isGenerated(key string) bool {
 	return ok && len(random) == generatedLen && strings.Trim(random, alphanumerics) == ""
 }
 
-// Digest gives the hexadecimal SHA-256 of key, as key_sha256 takes it.
+// Digest returns the hexadecimal SHA-256 of key, as key_sha256 takes it.
 func Digest(key string) string {
 	sum := sha256Of(key)
 	return hex.EncodeToString(sum[:])

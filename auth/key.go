@@ -14,6 +14,7 @@ type Key struct {
 
 	sum     digest
 	models  []pattern // none: every model
+	named   string    // the models as the config names them
 	expires time.Time // zero: never
 
 	limits     limits
@@ -24,7 +25,7 @@ type Key struct {
 // newKey needs a c without faults. prev is the key that had the name so far, or nil.
 func newKey(c KeyConfig, prev *Key) *Key {
 	sum, _ := c.digest()
-	key := &Key{Name: c.Name, Admin: c.Admin, sum: sum, expires: c.Expires}
+	key := &Key{Name: c.Name, Admin: c.Admin, sum: sum, named: strings.Join(c.Models, ", "), expires: c.Expires}
 	key.limits = limits{int64(c.RequestsPerMinute), c.TokensPerMinute, c.Concurrency}
 	key.usage, key.generation = &usage{}, 1
 	if prev != nil && prev.usage != nil {
@@ -36,30 +37,11 @@ func newKey(c KeyConfig, prev *Key) *Key {
 	return key
 }
 
-// Begin admits one request, before its body is read: what a key may not do now must
-// not cost memory. It takes one of the requests per minute and a place among the
-// concurrent ones; with an error it takes nothing. The error is ErrExpired or a
-// *LimitError.
-//
-// done, which is never nil, gives the place back and takes the tokens that the
-// request used, even below none. It is to be called when the request has ended,
-// whatever its end; only its first call counts. It is safe for concurrent use.
-func (k *Key) Begin() (done func(tokens int64), err error) {
-	done = func(int64) {}
-	if k.expired() {
-		return done, k.expiredError()
-	}
-	if k.limits == (limits{}) {
-		return done, nil
-	}
-	return k.begin()
-}
-
 // Permit tells whether the key may ask for model, as the client names it. The error
-// is ErrModel.
+// is ErrModel, and names the models that it may ask for.
 func (k *Key) Permit(model string) error {
 	if !k.Allows(model) {
-		return fmt.Errorf("%w: key %q may ask for %s", ErrModel, k.Name, k.modelList())
+		return fmt.Errorf("%w: key %q may ask for %s", ErrModel, k.Name, k.named)
 	}
 	return nil
 }
@@ -80,9 +62,7 @@ func (k *Key) HasModels() bool { return len(k.models) > 0 }
 // HasTokenLimit reports whether the tokens of the key's requests count.
 func (k *Key) HasTokenLimit() bool { return k.limits.tokens > 0 }
 
-func (k *Key) expired() bool {
-	return isPast(k.expires)
-}
+func (k *Key) expired() bool { return isPast(k.expires) }
 
 func (k *Key) expiredError() error {
 	return fmt.Errorf("%w: key %q was valid until %s", ErrExpired, k.Name, k.expires.Format(time.RFC3339))
@@ -91,14 +71,6 @@ func (k *Key) expiredError() error {
 // isPast reports whether at has come. A zero at never comes.
 func isPast(at time.Time) bool {
 	return !at.IsZero() && !time.Now().Before(at)
-}
-
-func (k *Key) modelList() string {
-	names := make([]string, len(k.models))
-	for i, p := range k.models {
-		names[i] = strings.Join(p, "*")
-	}
-	return strings.Join(names, ", ")
 }
 
 // A pattern is a model pattern, split at each "*".

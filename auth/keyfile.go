@@ -16,7 +16,7 @@ import (
 
 const maxKeyFile = 4096 // bytes
 
-// readKeyFiles gives keys with the contents of their key files in place of the
+// readKeyFiles returns keys with the contents of their key files in place of the
 // files' names.
 func readKeyFiles(keys []KeyConfig, fault func(path, message string)) []KeyConfig {
 	keys = slices.Clone(keys)
@@ -35,23 +35,18 @@ func readKeyFiles(keys []KeyConfig, fault func(path, message string)) []KeyConfi
 	return keys
 }
 
-// readKeyFile gives the key in file without the white space around it. The error
-// does not quote file, where someone may have put the key itself.
+// readKeyFile returns the key in file. The error does not quote file, where someone may
+// have put the key itself.
 func readKeyFile(file string) (string, error) {
-	text, err := readFile(file)
-	var reason *fs.PathError
-	if errors.As(err, &reason) {
+	key, err := readTrimmed(file)
+	if reason := (*fs.PathError)(nil); errors.As(err, &reason) {
 		return "", fmt.Errorf("cannot be read: %v; a relative path starts at the config file's folder", reason.Err)
+	}
+	if err == nil && key == "" {
+		err = errors.New("is empty; put the key into it")
 	}
 	if err != nil {
 		return "", err
-	}
-	if len(text) > maxKeyFile {
-		return "", fmt.Errorf("is larger than %d bytes; it is to hold the key and nothing else", maxKeyFile)
-	}
-	key := strings.TrimSpace(string(text))
-	if key == "" {
-		return "", errors.New("is empty; put the key into it")
 	}
 	if message := keyFault(key); message != "" {
 		return "", errors.New(message)
@@ -59,14 +54,19 @@ func readKeyFile(file string) (string, error) {
 	return key, nil
 }
 
-// readFile gives the bytes of file, at most maxKeyFile+1.
-func readFile(file string) ([]byte, error) {
+// readTrimmed returns the text of file without the white space around it. More than a key
+// takes is an error.
+func readTrimmed(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(text) > maxKeyFile {
+		err = fmt.Errorf("is larger than %d bytes; it is to hold the key and nothing else", maxKeyFile)
+	}
+	return strings.TrimSpace(string(text)), err
 }
 
 // plainAdmin reports whether c is an admin key in plain text, which the command
@@ -102,7 +102,7 @@ func (k *Keys) addAdminKey(file string, create bool) error {
 	return nil
 }
 
-// readAdminKey gives the key in file, and takes the file from everyone but its
+// readAdminKey returns the key in file, and takes the file from everyone but its
 // owner. The error is fs.ErrNotExist if there is no file.
 func readAdminKey(file string) (string, error) {
 	info, err := os.Stat(file)
@@ -114,12 +114,11 @@ func readAdminKey(file string) (string, error) {
 			return "", fmt.Errorf("others can read it: %w; give it the mode 0600", err)
 		}
 	}
-	text, err := readFile(file)
-	if err != nil {
+	key, err := readTrimmed(file)
+	if reason := (*fs.PathError)(nil); errors.As(err, &reason) {
 		return "", fmt.Errorf("%w; let this user read it", err)
 	}
-	key := strings.TrimSpace(string(text))
-	if len(text) > maxKeyFile || !isGenerated(key) {
+	if err != nil || !isGenerated(key) {
 		return "", fmt.Errorf("%s does not hold it (%s and %d letters or digits); delete the file, and a new key is made", file, generatedPrefix, generatedLen)
 	}
 	return key, nil
@@ -142,10 +141,7 @@ func createAdminKey(file string) (key string, fresh bool, err error) {
 
 	key = Generate()
 	_, err = draft.WriteString(key + "\n")
-	if err == nil {
-		err = draft.Sync()
-	}
-	if err = errors.Join(err, draft.Close()); err != nil {
+	if err = errors.Join(err, draft.Sync(), draft.Close()); err != nil {
 		return "", false, err
 	}
 	err = os.Link(draft.Name(), file) // unlike a rename, never replaces a file

@@ -70,9 +70,22 @@ func (u *usage) advance(l limits, generation int) {
 	}
 }
 
-// begin takes a request and a place, or nothing if a limit forbids it. Tokens are
-// known only at the end: while one remains, any request may begin. k has limits.
-func (k *Key) begin() (done func(tokens int64), err error) {
+// Begin admits one request, before its body is read: what a key may not do now must
+// not cost memory. It takes one of the requests per minute and a place among the
+// concurrent ones; with an error it takes nothing. Tokens are known only at the end:
+// while one remains, any request may begin. The error is ErrExpired or a *LimitError.
+//
+// done, which is never nil, returns the place and takes the tokens that the request
+// used, even below none. It is to be called when the request has ended, whatever its
+// end; only its first call counts. It is safe for concurrent use.
+func (k *Key) Begin() (done func(tokens int64), err error) {
+	done = func(int64) {}
+	if k.expired() {
+		return done, k.expiredError()
+	}
+	if k.limits == (limits{}) {
+		return done, nil
+	}
 	u := k.usage
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -90,7 +103,8 @@ func (k *Key) begin() (done func(tokens int64), err error) {
 		refuse("concurrency", int64(u.concurrency), concurrencyRetry)
 	}
 	if e.RetryAfter > 0 {
-		return func(int64) {}, &e
+		refused := e // or each request would allocate one
+		return done, &refused
 	}
 
 	u.requests.take(1)

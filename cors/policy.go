@@ -88,7 +88,7 @@ func (p *policy) actual(reply, request http.Header) {
 	}
 }
 
-// allow gives the Access-Control-Allow-Origin for the Origin headers of a request,
+// allow returns the Access-Control-Allow-Origin for the Origin headers of a request,
 // or nil if there is not one allowed origin.
 func (p *policy) allow(origins []string) []string {
 	if len(origins) != 1 {
@@ -110,7 +110,7 @@ const (
 	maxNameBytes = 4096
 )
 
-// allowHeaders gives the Access-Control-Allow-Headers, or nil for none. A "*" in
+// allowHeaders returns the Access-Control-Allow-Headers, or nil for none. A "*" in
 // the configuration names back what was requested, since a "*" in the reply would
 // not cover Authorization (Fetch standard, "CORS non-wildcard request-header name").
 func (p *policy) allowHeaders(requested []string) []string {

@@ -72,7 +72,7 @@ func (s *Server) Banner(addr net.Addr, person bool) string {
 	return b.String()
 }
 
-// sampleCurl gives a command that works when it is pasted into a shell.
+// sampleCurl returns a command that works when it is pasted into a shell.
 func (g *gateway) sampleCurl(base, keyFile string) string {
 	values := SnippetValuesOf(g.config)
 	key := ""
@@ -112,7 +112,7 @@ func SnippetValuesOf(c *Config) SnippetValues {
 	return v
 }
 
-// baseURL gives the address under which clients on this machine reach the gateway.
+// baseURL returns the address under which clients on this machine reach the gateway.
 func (s *Server) baseURL() string {
 	settings := s.loaded.Load().Server
 	if addr := s.address.Load(); addr != nil { // port 0 picks one

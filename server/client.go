@@ -70,7 +70,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	return res.Body.Close()
 }
 
-// Steer has the gateway stop, start, restart or reload, and gives its state then.
+// Steer has the gateway stop, start, restart or reload, and returns its state then.
 func (c *Client) Steer(ctx context.Context, verb string) (state string, err error) {
 	res, err := c.call(ctx, http.MethodPost, "/_service/"+verb, http.Header{"Content-Type": {"application/json"}})
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *Client) Steer(ctx context.Context, verb string) (state string, err erro
 	return answer.State, err
 }
 
-// Status gives a few lines on the state of the gateway.
+// Status returns a few lines on the state of the gateway.
 func (c *Client) Status(ctx context.Context) (string, error) {
 	res, err := c.Get(ctx, "/_status", nil, nil)
 	if err != nil {

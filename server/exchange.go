@@ -181,16 +181,20 @@ type recording int
 const (
 	recordAlways   recording = iota // the client API, and what has no route
 	recordFailures                  // operators and the dashboard: what was refused, or failed
+	recordClients                   // what the dashboard reads too: every client's request, of the dashboard's own the failures
 	recordNever                     // open routes and preflights
 )
 
 // recorded reports whether the exchange leaves a record by the policy of its route.
 func (x *exchange) recorded() bool {
+	failed := x.status >= http.StatusBadRequest || x.rec.ErrorType != ""
 	switch x.recording {
 	case recordAlways:
 		return true
 	case recordFailures:
-		return x.status >= http.StatusBadRequest || x.rec.ErrorType != ""
+		return failed
+	case recordClients:
+		return failed || !x.onPage
 	}
 	return false
 }
@@ -264,7 +268,7 @@ func (x *exchange) send(status int, contentType string, body []byte) {
 	}
 }
 
-// pathDialect gives the dialect of a path: anthropic where the segment after
+// pathDialect returns the dialect of a path: anthropic where the segment after
 // the base is messages, or models with an anthropic-version header.
 func pathDialect(r *http.Request) dialect.Dialect {
 	path := r.URL.Path

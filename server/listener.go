@@ -87,9 +87,9 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	return nil
 }
 
-// tidy gives memory back once the requests of a busy time are over: the pools and the
+// tidy frees memory once the requests of a busy time are over: the pools and the
 // heap that they needed would stay otherwise. before is the count of requests at the
-// last look; it gives the present one, negative when there is nothing left to do.
+// last look; tidy returns the present one, negative when there is nothing left to do.
 func (s *Server) tidy(before int64) int64 {
 	now := s.answered.Load()
 	switch {
@@ -152,7 +152,7 @@ func (v *listener) differs(cfg config.Settings) bool {
 	return is.Host != cfg.Host || is.Port != cfg.Port || is.TLS != cfg.TLS || cfg.TLS.Cert != "" || is.MaxConnections != cfg.MaxConnections
 }
 
-// discard gives up v, which has not served, for now, which goes on.
+// discard closes v, which has not served, for now, which goes on.
 func (v *listener) discard(now *listener) {
 	if v != now && v.lease.socket != now.lease.socket {
 		v.lease.Close()
@@ -160,7 +160,7 @@ func (v *listener) discard(now *listener) {
 }
 
 // exchangeAddress lets go of the present address before it binds the new one. If
-// that cannot be had, it gives a listener on the old one.
+// that cannot be had, it returns a listener on the old one.
 func (s *Server) exchangeAddress(now *listener, settings config.Settings) (*listener, error) {
 	now.lease.Close()
 	next, err := s.listen(settings, nil)
@@ -232,7 +232,7 @@ func bind(cfg config.Settings) (*net.TCPListener, error) {
 	return ln.(*net.TCPListener), nil
 }
 
-// Addr gives the address that is listened on.
+// Addr returns the address that is listened on.
 func (v *listener) Addr() net.Addr { return v.lease.Addr() }
 
 // serve begins to accept. A listener that had the address before stops to.

@@ -48,7 +48,7 @@ type providerError struct {
 	Text string    `json:"error"`
 }
 
-// lastError gives the latest of a provider, nil if there was none.
+// lastError returns the latest of a provider, nil if there was none.
 func (m *metrics) lastError(provider string) *providerError {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,7 +122,7 @@ func (m *metrics) malformed(provider string, events int) {
 	m.bad[provider] += int64(events)
 }
 
-// model gives the label of the record's model: only names that were routed to a
+// model returns the label of the record's model: only names that were routed to a
 // provider count, so that a client cannot fill the table with invented ones.
 func (m *metrics) model(rec *logs.Record) string {
 	name := printable(strings.ToValidUTF8(rec.Model, "\uFFFD")) // now, lest two names become one series twice

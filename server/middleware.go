@@ -56,7 +56,7 @@ func isOperator(path string) bool {
 	return strings.HasPrefix(path, "/_") || path == "/metrics"
 }
 
-// dispatch gives the request to its route. What the mux would answer itself
+// dispatch passes the request to its route. What the mux would answer itself
 // (404, 405) is answered in the dialect of the path.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	x := w.(*exchange)

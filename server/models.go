@@ -35,9 +35,6 @@ func modelIn(d dialect.Dialect, m upstream.Model) any {
 
 func listModels(x *exchange, r *http.Request, key *auth.Key) {
 	x.rec.Endpoint = dialect.Models.String()
-	if x.onPage { // the dashboard's own look at the list is no traffic
-		x.recording = recordFailures
-	}
 	models, err := x.gateway.proxy.Models(r.Context(), r.PathValue("provider"), key.Allows)
 	if err != nil {
 		x.failWith(err)

@@ -155,6 +155,37 @@ func TestConfigOverHTTP(t *testing.T) {
 	}
 }
 
+// A config that passes every check and yet cannot be put in force leaves the file, its
+// mode and what is in force as they were.
+func TestFailedSaveKeepsTheFile(t *testing.T) {
+	g := start(t, withKeys)
+	path := filepath.Join(g.dir, "config.json")
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := []string{"X-Api-Key", adminKey}
+	res, _ := g.do("GET", "/_config", "", admin...)
+	const unusable = `{"auth":{"keys":[{"name":"x","key_file":"nowhere.key"}]}}`
+	res, body := g.do("PUT", "/_config", unusable, append(admin, "If-Match", res.Header.Get("Etag"))...)
+	if res.StatusCode != 422 || !strings.Contains(body, "keys[0].key_file") || !strings.Contains(body, "the file holds what it held before") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || string(after) != string(before) {
+		t.Errorf("the file now holds\n%s\n%v", after, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("its mode: %v %v", info.Mode(), err)
+	}
+	if res, body := g.do("GET", "/_status", "", admin...); res.StatusCode != 200 || !strings.Contains(body, `"reload_fault":null`) {
+		t.Errorf("/_status: %d %s", res.StatusCode, body)
+	}
+}
+
 func TestProviderTestAndNewKey(t *testing.T) {
 	g := start(t, withKeys)
 	post := func(path, body string) (int, string) {

@@ -24,7 +24,7 @@ func (s *Server) routes() *http.ServeMux {
 			} {
 				handle("POST "+pin+base+e.Path(), recordAlways, authenticate(relay(e)))
 			}
-			handle("GET "+pin+base+"/models", recordAlways, authenticate(listModels))
+			handle("GET "+pin+base+"/models", recordClients, authenticate(listModels))
 			handle("GET "+pin+base+"/models/{id...}", recordAlways, authenticate(showModel))
 		}
 	}

@@ -110,7 +110,7 @@ func openLog(cfg *Config) (*logs.Store, error) {
 // Close closes the request log. Run must have returned.
 func (s *Server) Close() error { return s.log().Close() }
 
-// log gives the request log. A restart may put another in its place and close it.
+// log returns the request log. A restart may put another in its place and close it.
 func (s *Server) log() *logs.Store { return s.store.Load() }
 
 // add appends a record to the log. A log that fails must not fail a request: the

@@ -34,7 +34,7 @@ type session struct {
 	ends   time.Time
 }
 
-// begin opens a session for key and gives the cookie's value.
+// begin opens a session for key and returns the cookie's value.
 func (s *sessions) begin(key string, now time.Time) (value string) {
 	value = rand.Text() + rand.Text()
 	s.mu.Lock()
@@ -60,7 +60,7 @@ func (s *sessions) end(r *http.Request) {
 	}
 }
 
-// key gives the key that the session of r stands for, nil if there is none.
+// key returns the key that the session of r stands for, nil if there is none.
 func (s *sessions) key(r *http.Request, keys *auth.Keys) *auth.Key {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *sessions) key(r *http.Request, keys *auth.Keys) *auth.Key {
 // same site, gets nothing by the cookie that the browser sends along.
 var sameOrigin = http.NewCrossOriginProtection()
 
-// session gives the key of the request's session. The client API may be called by
+// session returns the key of the request's session. The client API may be called by
 // pages of other origins, so there the browser must say that the page is ours: by
 // Sec-Fetch-Site, or by Origin where it sends no such header (plain HTTP beyond
 // loopback). Reading alone needs neither: another page cannot see the answer.

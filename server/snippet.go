@@ -24,7 +24,7 @@ type SnippetValues struct {
 	AnthropicModel   string // and in Anthropic's
 }
 
-// Snippet gives the settings of a client, which is one of Snippets. Another is
+// Snippet returns the settings of a client, which is one of Snippets. Another is
 // ErrClient, with the names of all.
 func Snippet(client string, values SnippetValues) (string, error) {
 	for _, s := range snippets {

@@ -1,8 +1,8 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
-	"reflect"
 	"runtime"
 	"strings"
 	"time"
@@ -34,7 +34,7 @@ type status struct {
 	ReloadFault *string           `json:"reload_fault"` // of the last reload; null: it was good
 	NeedRestart []string          `json:"need_restart"` // changed settings that wait for one
 	ConfigPath  string            `json:"config_path"`
-	Config      any               `json:"config"` // in force, secrets masked
+	Config      json.RawMessage   `json:"config"` // in force, secrets masked
 }
 
 func showStatus(x *exchange, r *http.Request) {
@@ -47,7 +47,7 @@ func showStatus(x *exchange, r *http.Request) {
 		Keys: g.keyStates(), Providers: s.providerStates(g), Aliases: aliases(g.config.Upstream.Models),
 		OpenAI: s.baseURL() + "/v1", Anthropic: s.baseURL(), AdminKey: keyFile,
 		ReloadFault: s.reloadFault.Load(), NeedRestart: append([]string{}, s.NeedRestart()...),
-		ConfigPath: g.config.Path, Config: masked(reflect.ValueOf(*g.config), false),
+		ConfigPath: g.config.Path, Config: g.config.Shown(),
 	})
 }
 
@@ -139,50 +139,6 @@ func (s *Server) state() string {
 		return "starting"
 	}
 	return "running"
-}
-
-// masked gives a config value as JSON shows it, with *** for every secret.
-func masked(v reflect.Value, secret bool) any {
-	switch v.Kind() {
-	case reflect.String:
-		text := v.String()
-		if secret && text != "" {
-			return "***"
-		}
-		if address, query, ok := strings.Cut(text, "?"); ok && query != "" && strings.Contains(address, "://") {
-			return address + "?***"
-		}
-		return text
-	case reflect.Slice:
-		list := make([]any, v.Len())
-		for i := range list {
-			list[i] = masked(v.Index(i), secret)
-		}
-		return list
-	case reflect.Map:
-		object := map[string]any{}
-		for it := v.MapRange(); it.Next(); {
-			object[it.Key().String()] = masked(it.Value(), secret)
-		}
-		return object
-	case reflect.Struct:
-		if t, ok := v.Interface().(time.Time); ok {
-			return t
-		}
-		object := map[string]any{}
-		for i := range v.NumField() {
-			field := v.Type().Field(i)
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "" && name != "-" && !(strings.Contains(field.Tag.Get("json"), "omit") && v.Field(i).IsZero()) {
-				object[name] = masked(v.Field(i), field.Tag.Get("secret") == "true")
-			}
-		}
-		return object
-	}
-	if d, ok := v.Interface().(time.Duration); ok {
-		return d.String()
-	}
-	return v.Interface()
 }
 
 func live(x *exchange, r *http.Request) {

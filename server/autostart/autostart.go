@@ -5,22 +5,15 @@
 package autostart
 
 import (
-	"context"
-	_ "embed"
+	"embed"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"net"
-	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
+	"text/template"
 	"time"
 	"unicode"
 )
@@ -38,8 +31,6 @@ type Unit struct {
 	User    bool          // it belongs to a person's login, not to the machine
 	Account string        // who runs it: a system unit needs one; for Windows, whose logon starts it
 }
-
-const unitName = "proxycast.service"
 
 // spareStop is what a stop may take beyond the drain.
 const spareStop = 10 * time.Second
@@ -76,54 +67,51 @@ func (u Unit) Check() error {
 	return errors.Join(faults...)
 }
 
-// Systemd gives the unit file. An older systemd ignores the options that it
-// does not know.
-func (u Unit) Systemd() string {
-	dir := filepath.Dir(u.Config)
-	text := systemUnit
-	if u.User {
-		text = userUnit
-	}
-	writable := unitWord(dir)
-	if logs := filepath.Dir(u.Log); !within(dir, logs) {
-		writable += " " + unitWord("-"+logs)
-	}
-	// A port below 1024 takes a capability of the host, not of a user namespace.
-	capabilities, privateUsers := "", "yes"
-	if u.Port > 0 && u.Port < 1024 {
-		capabilities, privateUsers = "CAP_NET_BIND_SERVICE", "no"
-	}
-	return strings.NewReplacer(
-		"{start}", unitWord(":"+u.Binary)+" serve -config "+unitWord(u.Config),
-		"{stop}", u.stopSeconds(),
-		"{environment}", "-"+unitSpecifiers.Replace(filepath.Join(dir, "proxycast.env")),
-		"{account}", unitSpecifiers.Replace(u.Account),
-		"{writable}", writable,
-		"{fixed}", unitWord(u.Binary)+" "+unitWord("-"+filepath.Join(dir, "proxycast.env")),
-		"{capabilities}", capabilities,
-		"{private_users}", privateUsers,
-	).Replace(strings.Replace(text, "{service}", unitService, 1))
-}
-
-//go:embed system.service
-var systemUnit string
-
-//go:embed user.service
-var userUnit string
-
-// unitService is what the system unit and the user unit have in common.
+// File returns the start-up file of a form: "systemd" (systemd.unit(5)), "launchd", the
+// property list of macOS (launchd.plist(5)), or "windows", a task of the Task Scheduler.
+// Another form is an error.
 //
-//go:embed common.service
-var unitService string
-
-// unitSpecifiers escapes text that systemd takes whole (systemd.unit(5), Specifiers).
-var unitSpecifiers = strings.NewReplacer("%", "%%")
-
-// unitWord writes text as one word of a line of words (systemd.syntax(7), Quoting).
-// In ExecStart, variables are expanded too unless the program's path follows a ':'.
-func unitWord(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(text) + `"`
+// An older systemd ignores the options that it does not know. The Windows task starts at
+// the logon of u.Account, or of anyone if there is none (which takes an administrator to
+// create); a %NAME% in a path cannot be escaped there: it is expanded if there is such a
+// variable.
+func (u Unit) File(form string) (string, error) {
+	name, ok := map[string]string{"systemd": "systemd.service", "launchd": "launchd.plist", "windows": "windows.xml"}[form]
+	if !ok {
+		return "", fmt.Errorf("%w: there is no form %q; want systemd, launchd or windows", ErrAutostart, form)
+	}
+	dir := filepath.Dir(u.Config)
+	v := values{
+		Unit: u, Dir: dir, Environment: filepath.Join(dir, "proxycast.env"), ErrorLog: filepath.Join(dir, "proxycast.log"),
+		StopSeconds: int(math.Ceil((u.Drain + spareStop).Seconds())), LowPort: u.Port > 0 && u.Port < 1024,
+	}
+	if logs := filepath.Dir(u.Log); !within(dir, logs) {
+		v.LogDir = logs
+	}
+	var b strings.Builder
+	if err := templates.ExecuteTemplate(&b, name, v); err != nil {
+		panic("autostart: " + err.Error()) // the templates are ours, and tested with odd values
+	}
+	return b.String(), nil
 }
+
+// values is what the templates take.
+type values struct {
+	Unit
+	Dir         string // of the config
+	LogDir      string // of the request log, if that is outside of Dir
+	Environment string // the file of environment variables
+	ErrorLog    string // what launchd writes the standard error to
+	StopSeconds int    // until the service manager kills
+	LowPort     bool   // it takes a capability of the host, not of a user namespace
+}
+
+//go:embed systemd.service launchd.plist windows.xml
+var files embed.FS
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"escaped": systemdEscaped, "word": systemdWord, "xml": xmlText, "ascii": xmlASCII, "argument": windowsArgument,
+}).ParseFS(files, "*"))
 
 // within reports whether path is dir or below it.
 func within(dir, path string) bool {
@@ -131,64 +119,14 @@ func within(dir, path string) bool {
 	return err == nil && relative != ".." && !strings.HasPrefix(relative, ".."+string(filepath.Separator))
 }
 
-// stopSeconds is how long the service manager waits before it kills.
-func (u Unit) stopSeconds() string {
-	return strconv.Itoa(int(math.Ceil((u.Drain + spareStop).Seconds())))
+// systemdEscaped escapes text that systemd takes whole (systemd.unit(5), Specifiers).
+func systemdEscaped(text string) string { return strings.ReplaceAll(text, "%", "%%") }
+
+// systemdWord writes text as one word of a line of words (systemd.syntax(7), Quoting).
+// In ExecStart, variables are expanded too unless the program's path follows a ':'.
+func systemdWord(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(text) + `"`
 }
-
-// Launchd gives the property list of macOS (launchd.plist(5)): an agent of the
-// login, or a daemon of the machine.
-func (u Unit) Launchd() string {
-	steps, account := launchdAgent, ""
-	if !u.User {
-		steps = launchdDaemon
-		account = "\n\t<key>UserName</key>\n\t<string>" + xmlText(u.Account) + "</string>"
-	}
-	dir := filepath.Dir(u.Config)
-	return strings.NewReplacer(
-		"{steps}", steps,
-		"{account}", account,
-		"{binary}", xmlText(u.Binary),
-		"{config}", xmlText(u.Config),
-		"{stop}", u.stopSeconds(),
-		"{errors}", xmlText(filepath.Join(dir, "proxycast.log")),
-	).Replace(launchdList)
-}
-
-//go:embed launchd-agent.txt
-var launchdAgent string
-
-//go:embed launchd-daemon.txt
-var launchdDaemon string
-
-//go:embed launchd.plist
-var launchdList string
-
-// WindowsTask gives a task that starts at the logon of u.Account, or of anyone
-// if there is none (which takes an administrator to create). A %NAME% in a path
-// cannot be escaped: the Task Scheduler expands it if there is such a variable.
-//
-// The text is ASCII and declares no encoding: schtasks refuses a file whose
-// encoding is not the declared one, and shells write different ones.
-func (u Unit) WindowsTask() string {
-	logon, principal := "", ""
-	if u.Account != "" {
-		principal = "\n      <UserId>" + xmlASCII(u.Account) + "</UserId>"
-		logon = principal
-	}
-	return strings.NewReplacer(
-		"{logon}", logon,
-		"{principal}", principal,
-		"{binary}", xmlASCII(u.Binary),
-		"{arguments}", xmlASCII("serve -config "+windowsWord(u.Config)),
-	).Replace(windowsTask)
-}
-
-// The defaults that are changed here would end the task after three days, keep
-// it from running on battery, and give it a low priority (7; 5 is normal).
-//
-//go:embed windows.xml
-var windowsTask string
 
 // xmlText escapes text for an XML element.
 func xmlText(text string) string {
@@ -197,7 +135,8 @@ func xmlText(text string) string {
 	return b.String()
 }
 
-// xmlASCII escapes text for an XML element in ASCII.
+// xmlASCII escapes text for an XML element in ASCII: schtasks refuses a file whose
+// encoding is not the declared one, and shells write different ones.
 func xmlASCII(text string) string {
 	var b strings.Builder
 	for _, r := range xmlText(text) {
@@ -210,165 +149,11 @@ func xmlASCII(text string) string {
 	return b.String()
 }
 
-// windowsWord quotes one argument for CommandLineToArgvW: a quote has a
-// backslash before it, and twice the backslashes that stood there. A file's
-// path does not end in a backslash, which would have to be doubled too.
-func windowsWord(text string) string {
+// windowsArgument quotes one argument for CommandLineToArgvW: a quote has a backslash
+// before it, and twice the backslashes that stood there. A file's path does not end in a
+// backslash, which would have to be doubled too.
+func windowsArgument(text string) string {
 	return `"` + backslashedQuote.ReplaceAllString(text, `${1}${1}\"`) + `"`
 }
 
 var backslashedQuote = regexp.MustCompile(`(\\*)"`)
-
-// Install writes the unit file and starts the gateway with it, or anew if it
-// runs already. What it does is told to out. A system unit needs root.
-func (u Unit) Install(ctx context.Context, out io.Writer) error {
-	if err := u.Check(); err != nil {
-		return err
-	}
-	path, err := u.path()
-	if err != nil {
-		return err
-	}
-	if _, err := systemctlPath(); err != nil { // before anything is written
-		return err
-	}
-	if !u.User {
-		if err := u.giveFolders(out); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return u.explain(err)
-	}
-	if err := os.WriteFile(path, []byte(u.Systemd()), 0o644); err != nil {
-		return u.explain(err)
-	}
-	fmt.Fprintf(out, "wrote %s\n", path)
-	for _, args := range [][]string{{"daemon-reload"}, {"enable", unitName}, {"restart", unitName}} {
-		if err := u.systemctl(ctx, out, args...); err != nil {
-			return err
-		}
-	}
-	if u.User {
-		fmt.Fprintln(out, "it runs while you are logged in; to have it always: loginctl enable-linger")
-	}
-	return nil
-}
-
-// Uninstall stops the gateway and removes the unit file. Config and data stay.
-func (u Unit) Uninstall(ctx context.Context, out io.Writer) error {
-	path, err := u.path()
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("%w: it is not installed: %w", ErrAutostart, err)
-	}
-	if err := u.systemctl(ctx, out, "disable", "--now", unitName); err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil {
-		return u.explain(err)
-	}
-	fmt.Fprintf(out, "removed %s\n", path)
-	return u.systemctl(ctx, out, "daemon-reload")
-}
-
-// Status tells out what systemd knows of the unit. It is an error if the
-// gateway does not run.
-func (u Unit) Status(ctx context.Context, out io.Writer) error {
-	return u.systemctl(ctx, out, "status", "--no-pager", unitName)
-}
-
-// path is where the unit file belongs.
-func (u Unit) path() (string, error) {
-	if !u.User {
-		return "/etc/systemd/system/" + unitName, nil
-	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAutostart, err)
-	}
-	return filepath.Join(dir, "systemd", "user", unitName), nil
-}
-
-// giveFolders makes the folders that the gateway writes to, for its account,
-// where they are missing: it may have no right to make them itself.
-func (u Unit) giveFolders(out io.Writer) error {
-	account, err := user.Lookup(u.Account)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrAutostart, err)
-	}
-	uid, _ := strconv.Atoi(account.Uid) // numbers wherever there is systemd
-	gid, _ := strconv.Atoi(account.Gid)
-	for _, dir := range []string{filepath.Join(filepath.Dir(u.Config), "data"), filepath.Dir(u.Log)} {
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		err := os.MkdirAll(filepath.Dir(dir), 0o755)
-		if err == nil {
-			err = os.Mkdir(dir, 0o700)
-		}
-		if err == nil {
-			err = os.Lchown(dir, uid, gid)
-		}
-		if err != nil {
-			return u.explain(err)
-		}
-		fmt.Fprintf(out, "made %s for %s\n", dir, u.Account)
-	}
-	return nil
-}
-
-// explain adds to a failure of the file system what mends it.
-func (u Unit) explain(err error) error {
-	if errors.Is(err, fs.ErrPermission) && !u.User {
-		return fmt.Errorf("%w: %w; a system service is installed by root: use sudo, or make it a service of your own", ErrAutostart, err)
-	}
-	return fmt.Errorf("%w: %w", ErrAutostart, err)
-}
-
-func systemctlPath() (string, error) {
-	path, err := exec.LookPath("systemctl")
-	if err != nil {
-		return "", fmt.Errorf("%w: there is no systemctl here, so nothing can be installed; print the start-up file for your system instead", ErrAutostart)
-	}
-	return path, nil
-}
-
-// systemctl runs one command of systemd's and passes on what it says.
-func (u Unit) systemctl(ctx context.Context, out io.Writer, args ...string) error {
-	path, err := systemctlPath()
-	if err != nil {
-		return err
-	}
-	if u.User {
-		args = append([]string{"--user"}, args...)
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%w: systemctl %s: %w", ErrAutostart, strings.Join(args, " "), err)
-	}
-	return nil
-}
-
-// Notify tells the service manager a state (sd_notify(3)): "READY=1",
-// "RELOADING=1" and then "READY=1", "STOPPING=1". Without NOTIFY_SOCKET nobody
-// listens, and it does nothing. Type=notify-reload would need MONOTONIC_USEC
-// with "RELOADING=1"; the Type=notify of our unit does not.
-func Notify(state string) error {
-	socket := os.Getenv("NOTIFY_SOCKET")
-	if socket == "" {
-		return nil
-	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: socket}) // a leading @ is an abstract name
-	if err != nil {
-		return fmt.Errorf("%w: NOTIFY_SOCKET: %w", ErrAutostart, err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, state); err != nil {
-		return fmt.Errorf("%w: NOTIFY_SOCKET: %w", ErrAutostart, err)
-	}
-	return nil
-}

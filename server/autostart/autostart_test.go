@@ -33,7 +33,17 @@ func unit(dir string) autostart.Unit {
 	}
 }
 
-// needTool gives the program's path. Without it, the test is skipped, or fails
+// startupFile returns the start-up file of a form.
+func startupFile(t *testing.T, u autostart.Unit, form string) string {
+	t.Helper()
+	text, err := u.File(form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// needTool returns the program's path. Without it, the test is skipped, or fails
 // when all tests were asked for.
 func needTool(t *testing.T, name, install string) string {
 	t.Helper()
@@ -54,7 +64,7 @@ func TestSystemdUnit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := unit("/srv/proxy cast")
 			change(&u)
-			lines := strings.Split(u.Systemd(), "\n")
+			lines := strings.Split(startupFile(t, u, "systemd"), "\n")
 			has := func(line string) bool {
 				for _, l := range lines {
 					if l == line {
@@ -73,7 +83,7 @@ func TestSystemdUnit(t *testing.T) {
 					t.Errorf("there is the line %q", line)
 				}
 			}
-			if strings.Contains(u.Systemd(), "{") {
+			if strings.Contains(startupFile(t, u, "systemd"), "{") {
 				t.Error("a placeholder was left")
 			}
 		})
@@ -139,7 +149,7 @@ func TestSystemdAnalyze(t *testing.T) {
 			u.Binary = filepath.Join(t.TempDir(), "100 %h é 数据", "proxycast") // systemd allows no quotes here
 			placeFile(t, u.Binary, "#!/bin/sh\n", 0o755)                      // verify looks for it
 			file := filepath.Join(t.TempDir(), "proxycast.service")
-			placeFile(t, file, u.Systemd(), 0o644)
+			placeFile(t, file, startupFile(t, u, "systemd"), 0o644)
 			run := func(args ...string) string {
 				cmd := exec.Command(analyze, args...)
 				cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir()) // for --user
@@ -171,7 +181,7 @@ func TestLaunchdList(t *testing.T) {
 	u := unit("/Users/me/" + hostile)
 	agent := u
 	agent.User = true
-	for _, text := range []string{u.Launchd(), agent.Launchd()} {
+	for _, text := range []string{startupFile(t, u, "launchd"), startupFile(t, agent, "launchd")} {
 		wellFormed(t, text)
 		var list struct {
 			Keys    []string `xml:"dict>key"`
@@ -201,7 +211,7 @@ func TestLaunchdList(t *testing.T) {
 func TestWindowsTask(t *testing.T) {
 	check := func(u autostart.Unit, arguments string) {
 		t.Helper()
-		text := u.WindowsTask()
+		text := startupFile(t, u, "windows")
 		wellFormed(t, text)
 		if i := strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }); i >= 0 {
 			t.Errorf("not ASCII at %q", text[i:])
@@ -343,7 +353,7 @@ func TestInstall(t *testing.T) {
 		if err := u.Install(t.Context(), &out); err != nil {
 			t.Fatal(err)
 		}
-		if text, err := os.ReadFile(file); err != nil || string(text) != u.Systemd() {
+		if text, err := os.ReadFile(file); err != nil || string(text) != startupFile(t, u, "systemd") {
 			t.Errorf("the file is %q (%v)", text, err)
 		}
 		for _, want := range []string{"wrote " + file, "systemctl speaks", "enable-linger"} {

@@ -75,14 +75,17 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	cfg, faults, warnings, err := parse(path, text, mode, getenv)
+	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("config: %w", err)
 	}
+	cfg := &Config{Path: absolute, Dir: filepath.Dir(absolute), file: path, getenv: getenv}
+	root, err := parseJSONC(text)
+	faults, warnings := cfg.fill(root, err, mode)
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, locateFindings(path, text, faults)
 	}
-	for _, w := range warnings {
+	for _, w := range locateFindings(path, text, warnings) {
 		cfg.Warnings = append(cfg.Warnings, w.String())
 	}
 	return cfg, nil
@@ -91,40 +94,41 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 // Reread loads the file that c was made of again.
 func (c *Config) Reread() (*Config, error) { return Load(c.file, c.getenv) }
 
-// Check returns what is wrong with text as the content of c's file, which has the
-// mode, and what should not be. err tells of the file's folder, not of the text.
-func (c *Config) Check(text []byte, mode fs.FileMode) (faults, warnings Faults, err error) {
-	_, faults, warnings, err = parse(c.Path, text, mode, c.getenv)
-	return faults, warnings, err
+// Check returns what is wrong with u as the content of c's file, which has the mode, and
+// what should not be. The places are those of the text with masks.
+func (c *Config) Check(u Unmasked, mode fs.FileMode) (faults, warnings Faults) {
+	would := &Config{Path: c.Path, Dir: c.Dir, getenv: c.getenv}
+	wrong, odd := would.fill(u.root, u.err, mode)
+	return locateFindings(c.Path, u.shown, append(wrong, u.lost...)), locateFindings(c.Path, u.shown, odd)
 }
 
-// parse makes a Config of the text of the file at path, which need not be what
-// the file holds now.
-func parse(path string, text []byte, mode fs.FileMode, getenv func(string) (string, bool)) (cfg *Config, faults, warnings Faults, err error) {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("config: %w", err)
-	}
-	root, err := parseJSONC(text)
+// fill decodes a file that has the mode into c, whose paths are set. root and err are what
+// parseJSONC made of its text.
+func (c *Config) fill(root *jsonNode, err error, mode fs.FileMode) (faults, warnings []finding) {
 	if syntax := (*jsonSyntaxError)(nil); errors.As(err, &syntax) {
-		return nil, locateFindings(path, text, []finding{{at: syntax.at, message: syntax.message}}), nil, nil
+		return []finding{{at: syntax.at, message: syntax.message}}, nil
 	}
-	cfg = &Config{Path: absolute, Dir: filepath.Dir(absolute), file: path, getenv: getenv}
-	d := &configDecoder{dir: cfg.Dir, getenv: getenv}
-	d.decode(root, configSlot{value: reflect.ValueOf(cfg).Elem()})
-	cfg.Auth.AdminKeyFile = filepath.Join(cfg.Dir, "data", "admin.key")
-	d.checkSections(cfg, root)
+	d := newDecoder(c.Dir, c.getenv)
+	d.decode(root, configSlot{value: reflect.ValueOf(c).Elem()})
+	c.Auth.AdminKeyFile = filepath.Join(c.Dir, "data", "admin.key")
+	d.checkSections(c)
 	if len(d.secrets) > 0 && runtime.GOOS != "windows" && mode.Perm()&0o044 != 0 {
 		first := d.secrets[0]
 		first.message = "a secret is written out here and others can read the file: chmod 600 it, or write ${NAME} instead"
 		d.warnings = append(d.warnings, first)
 	}
-	return cfg, locateFindings(path, text, d.faults), locateFindings(path, text, d.warnings), nil
+	return d.faults, d.warnings
 }
 
-// ReadFile returns the text of a config file and its mode. A file larger than
-// MaxBytes is an error.
+// ReadFile returns the text of a config file and its mode. A file larger than 4 MiB is
+// an error.
 func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
+	return readWhole(path, MaxBytes, "4 MiB")
+}
+
+// readWhole returns the text of a file and its mode. One larger than limit bytes, which
+// are named in the error, is not read.
+func readWhole(path string, limit int64, named string) (text []byte, mode fs.FileMode, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, err
@@ -134,16 +138,16 @@ func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	text, err = io.ReadAll(io.LimitReader(f, MaxBytes+1))
-	if err == nil && len(text) > MaxBytes {
-		err = fmt.Errorf("%s is larger than 4 MiB", path)
+	text, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("%s is larger than %s", path, named)
 	}
 	return text, info.Mode(), err
 }
 
 // checkSections lets each section judge its values, then judges what concerns
 // two of them. A value that could not be decoded is not judged again.
-func (d *configDecoder) checkSections(cfg *Config, root *jsonNode) {
+func (d *configDecoder) checkSections(cfg *Config) {
 	undecoded := map[int]bool{}
 	for _, f := range d.faults {
 		undecoded[f.at] = true
@@ -151,7 +155,7 @@ func (d *configDecoder) checkSections(cfg *Config, root *jsonNode) {
 	in := func(section string, list *[]finding) func(path, message string) {
 		return func(path, message string) {
 			path = strings.TrimSuffix(section+"."+path, ".")
-			if at := root.find(path).at; !undecoded[at] {
+			if at := d.place(path); !undecoded[at] {
 				*list = append(*list, finding{at, path, message})
 			}
 		}

@@ -1,12 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"iter"
-	"math"
-	"net/url"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -58,6 +54,9 @@ func (f configField) isText() bool {
 	return f.Type.Kind() == reflect.String || f.Type == durationType || f.Type == timeType || f.Tag.Get("unit") == "bytes"
 }
 
+// isSecret reports whether what the field holds shows up in no message and no view.
+func (f configField) isSecret() bool { return f.Tag.Get("secret") == "true" }
+
 // defaultJSON is the default as the file would have it, nil if there is none.
 func (f configField) defaultJSON() []byte {
 	text, ok := f.Tag.Lookup("default")
@@ -81,7 +80,7 @@ type configSlot struct {
 	longer  []jsonKind        // the forms that are accepted too where this is a short form
 }
 
-// shortOf gives the longer forms of a slot that is a short form of s: that of s
+// shortOf returns the longer forms of a slot that is a short form of s: that of s
 // itself, which is kind, and those that s is a short form of.
 func shortOf(s configSlot, kind jsonKind) []jsonKind {
 	if slices.Contains(s.longer, kind) {
@@ -96,7 +95,22 @@ type configDecoder struct {
 	dir              string
 	getenv           func(string) (string, bool)
 	faults, warnings []finding
-	secrets          []finding // where the file itself holds a secret
+	secrets          []finding      // where the file itself holds a secret
+	places           map[string]int // the offset of each path that the file has
+}
+
+func newDecoder(dir string, getenv func(string) (string, bool)) *configDecoder {
+	return &configDecoder{dir: dir, getenv: getenv, places: map[string]int{}}
+}
+
+// place returns the offset of path, or of the nearest above it that the file has.
+func (d *configDecoder) place(path string) int {
+	for {
+		if at, ok := d.places[path]; ok {
+			return at
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
 }
 
 func (d *configDecoder) fault(at int, path, format string, args ...any) {
@@ -123,11 +137,14 @@ func (d *configDecoder) refuseText(n *jsonNode, s configSlot, expected string) {
 
 // decode fills s from n by the type of s.
 func (d *configDecoder) decode(n *jsonNode, s configSlot) {
+	d.places[s.path] = n.at
 	switch t := s.value.Type(); {
 	case t == durationType:
 		d.duration(n, s)
 	case t == timeType:
-		d.time(n, s)
+		if at, ok := parsed(d, n, s, `a time such as "2027-01-01T00:00:00Z"`, parseTime); ok {
+			s.value.Set(reflect.ValueOf(at))
+		}
 	case t.Kind() == reflect.Int64 && s.tag.Get("unit") == "bytes":
 		d.size(n, s)
 	case t.Kind() == reflect.Struct:
@@ -152,6 +169,7 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 	fields := configFields(s.value.Type())
 	slots := map[string]configSlot{}
 	var keys []string
+	defaults := newDecoder(d.dir, d.getenv)
 	for _, f := range fields {
 		slot := configSlot{value: s.value.FieldByIndex(f.Index), path: joinKey(s.path, f.key), tag: f.Tag}
 		if name := f.Tag.Get("unset"); name != "" {
@@ -162,13 +180,13 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 			if err != nil {
 				panic("config: default of " + slot.path + ": " + err.Error())
 			}
-			d.decode(value, slot)
+			defaults.decode(value, slot)
 		}
 		slots[f.key] = slot
 		keys = append(keys, f.key)
 	}
 	if short, ok := shortField(fields); ok && n.kind != jsonObject {
-		slot := slots[short]
+		slot := slots[short.key]
 		slot.longer = shortOf(s, jsonObject)
 		if n.kind != jsonList || slot.value.Kind() != reflect.Slice { // the elements of a list keep their full path
 			slot.path = s.path
@@ -185,14 +203,14 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 	}
 }
 
-// shortField gives the key of the field that the short form of a struct is.
-func shortField(fields []configField) (key string, ok bool) {
+// shortField returns the field that the short form of a struct fills.
+func shortField(fields []configField) (f configField, ok bool) {
 	for _, f := range fields {
 		if f.Tag.Get("short") == "true" {
-			return f.key, true
+			return f, true
 		}
 	}
-	return "", false
+	return configField{}, false
 }
 
 // members walks the keys of an object, the first of each name.
@@ -240,192 +258,6 @@ func (d *configDecoder) list(n *jsonNode, s configSlot) {
 		d.decode(item, configSlot{list.Index(i), fmt.Sprintf("%s[%d]", s.path, i), s.tag, s.missing, nil})
 	}
 	s.value.Set(list)
-}
-
-// text gives the string n with its references resolved, if there is nothing to refuse.
-func (d *configDecoder) text(n *jsonNode, s configSlot, expected string) (text string, ok bool) {
-	if n.kind != jsonString {
-		d.refuse(n, s, expected)
-		return "", false
-	}
-	x, err := expandReferences(n.text, d.dir, d.getenv)
-	if err != nil {
-		d.fault(n.at, s.path, "%v", err)
-		return "", false
-	}
-	for _, name := range x.unset {
-		if s.missing == nil {
-			d.fault(n.at, s.path, "the variable %s is not set", name)
-			continue
-		}
-		d.warnings = append(d.warnings, finding{n.at, s.path, "the variable " + name + " is not set; this entry is disabled"})
-		if *s.missing == "" {
-			*s.missing = name
-		}
-	}
-	if len(x.unset) > 0 {
-		return "", s.missing != nil
-	}
-	if x.literal && s.tag.Get("secret") == "true" && looksSecret(x.text) {
-		d.secrets = append(d.secrets, finding{at: n.at, path: s.path})
-	}
-	return x.text, true
-}
-
-// looksSecret reports whether the value of a secret field gives something away.
-// A short word as in proxy "none" does not, nor does an address without a user.
-func looksSecret(text string) bool {
-	u, err := url.Parse(text)
-	isAddress := err == nil && u.Host != "" && u.User == nil
-	return len(text) >= 8 && !isAddress
-}
-
-func (d *configDecoder) string(n *jsonNode, s configSlot) {
-	text, ok := d.text(n, s, string(jsonString))
-	if !ok {
-		return
-	}
-	if enum := s.tag.Get("enum"); enum != "" {
-		if choices := strings.Split(enum, ","); !slices.Contains(choices, text) {
-			d.refuseText(n, s, "one of "+strings.Join(choices, ", "))
-			return
-		}
-	}
-	if s.tag.Get("path") == "true" && text != "" && !filepath.IsAbs(text) {
-		text = filepath.Join(d.dir, text)
-	}
-	s.value.SetString(text)
-}
-
-func (d *configDecoder) boolean(n *jsonNode, s configSlot) {
-	if n.kind != jsonBool {
-		d.refuse(n, s, string(jsonBool))
-		return
-	}
-	s.value.SetBool(n.text == "true")
-}
-
-func (d *configDecoder) integer(n *jsonNode, s configSlot) {
-	if n.kind != jsonNumber {
-		d.refuse(n, s, "a whole number")
-		return
-	}
-	i, err := strconv.ParseInt(n.text, 10, s.value.Type().Bits())
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		d.fault(n.at, s.path, "%s is out of range", n.text)
-	case err != nil:
-		d.fault(n.at, s.path, "expected a whole number, got %s", n.text)
-	default:
-		d.bounded(n, s, i)
-	}
-}
-
-// bounded fills a number that must be within the bounds of its field.
-func (d *configDecoder) bounded(n *jsonNode, s configSlot, i int64) {
-	least, greatest := s.tag.Get("min"), s.tag.Get("max")
-	low, high := bound(least, math.MinInt64), bound(greatest, math.MaxInt64)
-	switch {
-	case low <= i && i <= high:
-		s.value.SetInt(i)
-	case greatest == "":
-		d.fault(n.at, s.path, "must be at least %s", least)
-	default:
-		d.fault(n.at, s.path, "must be from %s to %s", least, greatest)
-	}
-}
-
-// bound returns the number in a min or max tag, unlimited where there is none.
-func bound(text string, unlimited int64) int64 {
-	if text == "" {
-		return unlimited
-	}
-	n, ok := parseSize(text)
-	if !ok {
-		panic("config: a bound that is no number: " + text)
-	}
-	return n
-}
-
-// size fills a number of bytes.
-func (d *configDecoder) size(n *jsonNode, s configSlot) {
-	if n.kind == jsonNumber {
-		d.integer(n, s)
-		return
-	}
-	const expected = `a size such as "32MiB" or a number of bytes`
-	text, ok := d.text(n, s, expected)
-	if !ok {
-		return
-	}
-	bytes, ok := parseSize(text)
-	if !ok {
-		d.refuseText(n, s, expected)
-		return
-	}
-	d.bounded(n, s, bytes)
-}
-
-// parseSize reads a whole number of bytes, or of the unit that follows it.
-func parseSize(text string) (bytes int64, ok bool) {
-	factor := int64(1)
-	for _, unit := range []struct {
-		name  string
-		bytes int64
-	}{
-		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-		{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
-	} {
-		if number, found := strings.CutSuffix(text, unit.name); found {
-			text, factor = number, unit.bytes
-			break
-		}
-	}
-	number, err := strconv.ParseUint(text, 10, 63)
-	if err != nil || int64(number) > math.MaxInt64/factor {
-		return 0, false
-	}
-	return int64(number) * factor, true
-}
-
-func (d *configDecoder) duration(n *jsonNode, s configSlot) {
-	const expected = `a duration such as "30s"`
-	text, ok := d.text(n, s, expected)
-	if !ok {
-		return
-	}
-	duration, err := parseDuration(text)
-	switch {
-	case err != nil:
-		d.refuseText(n, s, expected)
-	case duration < 0:
-		d.fault(n.at, s.path, "must not be negative")
-	default:
-		s.value.SetInt(int64(duration))
-	}
-}
-
-// parseDuration is time.ParseDuration and whole days, as in 7d.
-func parseDuration(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		return time.Duration(n) * 24 * time.Hour, err
-	}
-	return time.ParseDuration(text)
-}
-
-func (d *configDecoder) time(n *jsonNode, s configSlot) {
-	const expected = `a time such as "2027-01-01T00:00:00Z"`
-	text, ok := d.text(n, s, expected)
-	if !ok {
-		return
-	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		d.refuseText(n, s, expected)
-		return
-	}
-	s.value.Set(reflect.ValueOf(t))
 }
 
 // joinKey is the path of key in the object at path.

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,17 +79,9 @@ func readReferenced(path, dir string) (string, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for
 		return "", fmt.Errorf("%s is not a regular file", path)
 	}
-	f, err := os.Open(path)
+	content, _, err := readWhole(path, maxReferencedFile, "64 KiB")
 	if err != nil {
 		return "", err
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxReferencedFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(content) > maxReferencedFile {
-		return "", fmt.Errorf("%s is larger than 64 KiB", path)
 	}
 	value := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	if value == "" {

@@ -12,11 +12,11 @@ import (
 
 // Fault is one thing that is wrong with a config file.
 type Fault struct {
-	File    string // as the user named it
-	Line    int    // from 1
-	Column  int    // from 1, in characters
-	Path    string // of the key, as in auth.keys[0].key; empty: the file as a whole
-	Message string
+	File    string `json:"-"`      // as the user named it
+	Line    int    `json:"line"`   // from 1
+	Column  int    `json:"column"` // from 1, in characters
+	Path    string `json:"path"`   // of the key, as in auth.keys[0].key; empty: the file as a whole
+	Message string `json:"message"`
 }
 
 // String is the fault on one line, as in

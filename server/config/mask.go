@@ -1,134 +1,110 @@
 package config
 
+// What a config shows of itself: every secret that it holds, comments included, is a
+// mask, both in the file's text and in the config in force. References such as ${NAME}
+// are no secrets in the file and stay.
+
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
+	"time"
 )
-
-// The config's text as the dashboard shows it: every secret that stands in the file
-// itself, comments included, is a mask, and a mask that comes back stands for the
-// secret that it hides. References such as ${NAME} are no secrets and stay.
 
 const secretMask = `"***"`
 
-// token is a part of a config's text that is shown masked: a string, or a comment
-// that holds a secret.
+// token is a part of a text that another takes the place of: a string, or a comment that
+// holds a secret.
 type token struct {
 	id       string // which one it is, in a way that outlives moves: auth.keys{ci}.key; of a comment: what is shown
 	from, to int    // a string with its quotes
-	shown    string
-	hidden   string // of a mask that came back: what it stands for
+	value    string // of a string
+	shown    string // what stands in its place
 }
 
-// Mask returns text with masks. A text that cannot be parsed is an error: any
-// part of it could be a secret.
+// Mask returns the text of a config file with masks. A text that cannot be parsed is
+// an error: any part of it could be a secret.
 func Mask(text []byte) ([]byte, error) {
-	secrets, err := secretTokens(text)
+	secrets, err := secretTokens(text, onlyReferences.MatchString)
 	if err != nil {
 		return nil, err
 	}
-	return replaceTokens(text, secrets, func(t token) string { return t.shown }), nil
+	return replaceTokens(text, secrets), nil
 }
 
-// Unmasked is a config's text with its secrets put back.
-type Unmasked struct {
-	Text   []byte
-	lost   []finding // masks that hide nothing, by their offset in the text with masks
-	masked []byte
-	masks  []token // in masked, those that were replaced
-}
-
-// Unmask puts the secrets of the present text back in the places of masks.
-func Unmask(text, present []byte) Unmasked {
-	u := Unmasked{Text: text, masked: text}
-	root, err := parseJSONC(text)
+// Shown returns the config as JSON in the form of the file, with masks: defaults are
+// filled in, and references are resolved.
+func (c *Config) Shown() json.RawMessage {
+	text, err := json.Marshal(fileForm(reflect.ValueOf(*c)))
 	if err != nil {
-		return u // Check will say what is wrong
+		panic("config: " + err.Error()) // it was made of JSON
 	}
-	known := map[string]string{}
-	if secrets, err := secretTokens(present); err == nil {
-		for _, t := range secrets {
-			known[t.id] = string(present[t.from:t.to])
-		}
+	secrets, err := secretTokens(text, func(string) bool { return false })
+	if err != nil {
+		panic("config: " + err.Error())
 	}
-	walkTokens(text, root, "", func(t token, n *jsonNode) {
-		switch _, ok := known[t.id]; {
-		case string(text[t.from:t.to]) != secretMask:
-		case !ok:
-			u.lost = append(u.lost, finding{t.from, t.id, "*** hides nothing that the file holds under this name; write the value"})
-		default:
-			u.masks = append(u.masks, t)
-		}
-	})
-	for _, c := range root.comments { // one that was edited keeps its mask
-		if shown := string(text[c[0]:c[1]]); known[shown] != "" {
-			u.masks = append(u.masks, token{id: shown, from: c[0], to: c[1]})
-		}
-	}
-	for i, t := range u.masks {
-		u.masks[i].hidden = known[t.id]
-	}
-	u.Text = replaceTokens(text, u.masks, func(t token) string { return t.hidden })
-	return u
+	return replaceTokens(text, secrets)
 }
 
-// Back returns faults of the text with secrets the columns that they have in the text
-// with masks.
-func (u Unmasked) Back(faults Faults) Faults {
-	shift := 0
-	var starts []int // of the secrets in Text
-	var widths []int // by how many characters each is longer than its mask
-	for _, t := range u.masks {
-		starts = append(starts, t.from+shift)
-		widths = append(widths, utf8.RuneCountInString(t.hidden)-utf8.RuneCount(u.masked[t.from:t.to]))
-		shift += len(t.hidden) - (t.to - t.from)
+// fileForm returns v as json.Marshal is to write it: by the keys of the file, durations
+// as text.
+func fileForm(v reflect.Value) any {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return value.String()
+	case time.Time:
+		return value
 	}
-	found := make([]finding, len(starts))
-	for i, at := range starts {
-		found[i] = finding{at: at}
-	}
-	moved := slices.Clone(faults)
-	for i, secret := range locateFindings("", u.Text, found) {
-		for j := range moved {
-			if moved[j].Line == secret.Line && faults[j].Column > secret.Column {
-				moved[j].Column -= widths[i]
+	switch v.Kind() {
+	case reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = fileForm(v.Index(i))
+		}
+		return list
+	case reflect.Map:
+		object := map[string]any{}
+		for key, value := range v.Seq2() {
+			object[key.String()] = fileForm(value)
+		}
+		return object
+	case reflect.Struct:
+		object := map[string]any{}
+		for _, f := range configFields(v.Type()) {
+			if field := v.FieldByIndex(f.Index); !strings.Contains(f.Tag.Get("json"), ",omit") || !field.IsZero() {
+				object[f.key] = fileForm(field)
 			}
 		}
+		return object
 	}
-	return moved
+	return v.Interface()
 }
 
-// Lost returns the masks that hide nothing, as faults of the file at path.
-func (u Unmasked) Lost(path string) Faults { return locateFindings(path, u.masked, u.lost) }
-
 // secretTokens finds the strings of text that are, or may be, secrets: those of
-// fields that are secret, unless they consist of references only, addresses with a
-// query, and whatever stands under a key that no Config has, which may be a
-// mistyped one; and the comments in which something looks like one.
-func secretTokens(text []byte) ([]token, error) {
+// fields that are secret, unless they are empty or open, addresses with a query, and
+// whatever stands under a key that no Config has, which may be a mistyped one; and the
+// comments in which something looks like one.
+func secretTokens(text []byte, open func(string) bool) ([]token, error) {
 	root, err := parseJSONC(text)
 	if err != nil {
 		return nil, err
 	}
-	at := map[int]bool{}
-	noteSecrets(root, reflect.TypeFor[Config](), "", false, at)
 	var secrets []token
-	walkTokens(text, root, "", func(t token, n *jsonNode) {
-		if at[n.at] {
-			secrets = append(secrets, t)
-		}
-	})
 	var values []string
-	for _, t := range secrets {
-		if value := string(text[t.from+1 : t.to-1]); len(value) >= shortestQuoted {
+	walkStrings(root, "", reflect.TypeFor[Config](), false, func(n *jsonNode, id string, secret bool) {
+		isQuery := strings.Contains(n.text, "://") && strings.Contains(n.text, "?")
+		if !isQuery && (!secret || n.text == "" || open(n.text)) {
+			return
+		}
+		secrets = append(secrets, token{id: id, from: n.at, to: n.end, value: n.text, shown: secretMask})
+		if value := string(text[n.at+1 : n.end-1]); len(value) >= shortestQuoted {
 			values = append(values, value)
 		}
-	}
+	})
 	for _, c := range root.comments {
 		comment := string(text[c[0]:c[1]])
 		if shown := maskComment(comment, values); shown != comment {
@@ -136,6 +112,85 @@ func secretTokens(text []byte) ([]token, error) {
 		}
 	}
 	return secrets, nil
+}
+
+// walkStrings visits the strings below n, which is to fill a value of type t, in the
+// order of the text. secret tells that n is part of a secret. Where t is nil there is no
+// such value: all below is taken for a secret.
+func walkStrings(n *jsonNode, id string, t reflect.Type, secret bool, visit func(n *jsonNode, id string, secret bool)) {
+	t, secret = longForm(n, t, secret)
+	switch n.kind {
+	case jsonString:
+		visit(n, id, secret)
+	case jsonList:
+		for i, item := range n.items {
+			name := fmt.Sprint(i)
+			for _, m := range item.members {
+				if m.key == "name" && m.value.kind == jsonString {
+					name = m.value.text
+				}
+			}
+			walkStrings(item, id+"{"+name+"}", elementOf(t, reflect.Slice), secret, visit)
+		}
+	case jsonObject:
+		for _, m := range n.members {
+			element, secret := elementOf(t, reflect.Map), secret
+			if t != nil && t.Kind() == reflect.Struct {
+				for _, f := range configFields(t) {
+					if f.key == m.key {
+						element, secret = f.Type, secret || f.isSecret()
+					}
+				}
+			}
+			walkStrings(m.value, joinKey(id, m.key), element, secret, visit)
+		}
+	}
+}
+
+// longForm returns the type that n fills where a field of type t is written, and whether
+// that is secret: a short form fills a field, or an element, of what it stands for.
+func longForm(n *jsonNode, t reflect.Type, secret bool) (reflect.Type, bool) {
+	for t != nil {
+		switch {
+		case t.Kind() == reflect.Struct && t != timeType && n.kind != jsonObject:
+			short, ok := shortField(configFields(t))
+			if !ok {
+				return nil, true
+			}
+			t, secret = short.Type, secret || short.isSecret()
+		case t.Kind() == reflect.Slice && n.kind != jsonList:
+			t = t.Elem()
+		default:
+			return t, secret
+		}
+	}
+	return nil, true
+}
+
+// elementOf returns the type of the elements of t, which is to be of that kind, else nil.
+func elementOf(t reflect.Type, kind reflect.Kind) reflect.Type {
+	if t == nil || t.Kind() != kind {
+		return nil
+	}
+	return t.Elem()
+}
+
+// onlyReferences matches a text of references, in which nothing is written out.
+var onlyReferences = regexp.MustCompile(`^(\$\{[^{}]*\}|Bearer )+$`)
+
+// replaceTokens returns text with what is shown in the place of each of tokens, which it
+// sorts.
+func replaceTokens(text []byte, tokens []token) []byte {
+	slices.SortFunc(tokens, func(a, b token) int { return a.from - b.from })
+	var out bytes.Buffer
+	last := 0
+	for _, t := range tokens {
+		out.Write(text[last:t.from])
+		out.WriteString(t.shown)
+		last = t.to
+	}
+	out.Write(text[last:])
+	return out.Bytes()
 }
 
 // shortestQuoted is the length from which a secret of the file is looked for in its
@@ -197,103 +252,8 @@ func notePlainKeys(t reflect.Type, keys map[string]bool) {
 	case t.Kind() == reflect.Struct && t != timeType:
 		for _, f := range configFields(t) {
 			plain, known := keys[f.key]
-			keys[f.key] = f.Tag.Get("secret") != "true" && (plain || !known)
+			keys[f.key] = !f.isSecret() && (plain || !known)
 			notePlainKeys(f.Type, keys)
 		}
 	}
-}
-
-// noteSecrets notes the offsets of the secret strings below n, which is to fill a
-// value of type t; nil: no value.
-func noteSecrets(n *jsonNode, t reflect.Type, tag reflect.StructTag, secret bool, at map[int]bool) {
-	secret = secret || tag.Get("secret") == "true" || t == nil
-	switch n.kind {
-	case jsonString:
-		if n.text != "" && secret && onlyReferences.FindString(n.text) == "" || strings.Contains(n.text, "://") && strings.Contains(n.text, "?") {
-			at[n.at] = true
-		}
-	case jsonList:
-		for _, item := range n.items {
-			noteSecrets(item, elementOf(t), tag, secret, at)
-		}
-	case jsonObject:
-		fields := map[string]configField{}
-		isStruct := t != nil && t.Kind() == reflect.Struct
-		if isStruct {
-			for _, f := range configFields(t) {
-				fields[f.key] = f
-			}
-		}
-		for _, m := range n.members {
-			f, known := fields[m.key]
-			switch {
-			case known:
-				noteSecrets(m.value, f.Type, f.Tag, secret, at)
-			case isStruct || t == nil:
-				noteSecrets(m.value, nil, "", true, at)
-			default:
-				noteSecrets(m.value, elementOf(t), tag, secret, at)
-			}
-		}
-	}
-}
-
-// onlyReferences matches a text of references, in which nothing is written out.
-var onlyReferences = regexp.MustCompile(`^(\$\{[^{}]*\}|Bearer )+$`)
-
-// elementOf gives the type of the elements of t, or t itself where it has none: a
-// short form.
-func elementOf(t reflect.Type) reflect.Type {
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) {
-		return t.Elem()
-	}
-	return t
-}
-
-// walkTokens visits the string values below n, in the order of the text.
-func walkTokens(text []byte, n *jsonNode, id string, visit func(token, *jsonNode)) {
-	switch n.kind {
-	case jsonString:
-		visit(token{id: id, from: n.at, to: stringEnd(text, n.at), shown: secretMask}, n)
-	case jsonList:
-		for i, item := range n.items {
-			name := fmt.Sprint(i)
-			for _, m := range item.members {
-				if m.key == "name" && m.value.kind == jsonString {
-					name = m.value.text
-				}
-			}
-			walkTokens(text, item, id+"{"+name+"}", visit)
-		}
-	case jsonObject:
-		for _, m := range n.members {
-			walkTokens(text, m.value, joinKey(id, m.key), visit)
-		}
-	}
-}
-
-// stringEnd gives the offset after the string that begins at from.
-func stringEnd(text []byte, from int) int {
-	for i := from + 1; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(text)
-}
-
-func replaceTokens(text []byte, tokens []token, by func(token) string) []byte {
-	slices.SortFunc(tokens, func(a, b token) int { return a.from - b.from })
-	var out bytes.Buffer
-	last := 0
-	for _, t := range tokens {
-		out.Write(text[last:t.from])
-		out.WriteString(by(t))
-		last = t.to
-	}
-	out.Write(text[last:])
-	return out.Bytes()
 }

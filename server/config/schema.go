@@ -72,7 +72,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 			s.Properties[f.key] = property
 		}
 		if short, ok := shortField(fields); ok {
-			return s.orShort(s.Properties[short])
+			return s.orShort(s.Properties[short.key])
 		}
 		return s
 	case reflect.Map:

@@ -17,7 +17,7 @@ export function onLogin(call) {
   watchers.login = call;
 }
 
-// request sends one request and gives the response if it is a success.
+// request sends one request and returns the response if it is a success.
 async function request(method, path, { json, text, headers = {}, signal } = {}) {
   const init = { method, headers: { ...headers }, signal, cache: 'no-store' };
   if (json !== undefined) {
@@ -51,7 +51,7 @@ export const logout = () => request('POST', '/_ui/logout', { json: {} });
 
 export const status = () => getJSON('/_status');
 
-// snippets gives the settings of every client that asks for model: [{client, title, text}].
+// snippets returns the settings of every client that asks for model: [{client, title, text}].
 export const snippets = async (model) => (await getJSON(`/_snippets?${new URLSearchParams({ model })}`)).snippets;
 export const stats = (query) => getJSON(`/_stats?${new URLSearchParams(query)}`);
 
@@ -62,12 +62,12 @@ export const service = (action) => postJSON(`/_service/${action}`);
 export const logsPath = (filter) => `/_logs?${new URLSearchParams(filter)}`;
 export const logs = (filter, signal) => getJSON(logsPath(filter), { signal });
 
-// models gives the names that clients may ask for.
+// models returns the names that clients may ask for.
 export async function models() {
   return (await getJSON('/v1/models')).data.map((m) => m.id);
 }
 
-// config gives the file's text, its ETag, and whether it can be written.
+// config returns the file's text, its ETag, and whether it can be written.
 export async function config() {
   const response = await request('GET', '/_config');
   return {
@@ -81,7 +81,7 @@ const putConfig = async (path, text, headers) => (await request('PUT', path, { t
 
 export const saveConfig = (text, etag) => putConfig('/_config', text, { 'if-match': etag });
 
-// checkConfig gives {faults, warnings} and changes nothing.
+// checkConfig returns {faults, warnings} and changes nothing.
 export const checkConfig = (text) => putConfig('/_config?check=1', text);
 
 export const createKey = (name) => postJSON('/_keys', { name });
@@ -90,5 +90,5 @@ export const createKey = (name) => postJSON('/_keys', { name });
 export const testProvider = (name, model) =>
   postJSON(`/_providers/${encodeURIComponent(name)}/test`, model ? { model } : {});
 
-// stream sends a client request and gives its response, of which the body is unread.
+// stream sends a client request and returns its response, of which the body is unread.
 export const stream = (path, json, signal, headers) => request('POST', path, { json, signal, headers });

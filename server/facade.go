@@ -1,6 +1,11 @@
 package server
 
-import "proxycast/server/config"
+import (
+	"proxycast/server/autostart"
+	"proxycast/server/config"
+)
+
+// What the command line takes from the packages below this one, which it does not know.
 
 // Config is config.json, loaded and checked.
 type Config = config.Config
@@ -13,3 +18,10 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 
 // Schema is the JSON Schema (2020-12) of config.json, indented, for editors.
 func Schema() []byte { return config.Schema() }
+
+// Unit describes to a service manager what it is to start.
+type Unit = autostart.Unit
+
+// Notify tells systemd the state of the gateway, as in READY=1 (sd_notify(3)). It does
+// nothing where systemd did not start it.
+func Notify(state string) error { return autostart.Notify(state) }
