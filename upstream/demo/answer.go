@@ -36,9 +36,9 @@ func (p *prompt) answer() (answer, error) {
 	switch {
 	case forced != nil:
 		a.tool = forced.name
-		a.tokens = slices.Collect(tokens(sampleObject(forced.schema)))
+		a.tokens = slices.Collect(tokens(example(forced.schema)))
 	case p.format.Type == "json_schema":
-		a.tokens = slices.Collect(tokens(sample(p.format.schema())))
+		a.tokens = slices.Collect(tokens(example(p.format.schema())))
 	case p.format.Type == "json_object":
 		a.tokens = slices.Collect(tokens(string(encode(map[string]string{"answer": speak(p.said)}))))
 	default:
