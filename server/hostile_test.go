@@ -203,3 +203,36 @@ func TestTrickledBodies(t *testing.T) {
 		}
 	}
 }
+
+// What a provider echoes of its address, its proxy's password or its headers holds no credential; what a client sends of
+// the gateway's own key goes no further.
+func TestCredentialsStayOnTheirSide(t *testing.T) {
+	var seen string
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		seen = fmt.Sprint(r.URL, r.Header)
+		for _, name := range []string{"X-Accel-Redirect", "X-Sendfile", "Refresh", "Www-Authenticate", "X-Echo"} {
+			w.Header().Set(name, r.URL.String())
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(404)
+		fmt.Fprintf(w, `{"error":{"message":%q}}`, "no "+r.URL.String()+" "+r.URL.Query().Get("key")+" "+r.Header.Get("X-Custom-Token"))
+	}))
+	defer provider.Close()
+	g := start(t, fmt.Sprintf(`{"auth":{"keys":[KEYS]},"upstream":{"retries":0,"providers":[{"name":"p","type":"openai","models":["demo-*"],
+		"base_url":"%s/v1?key=%s","headers":{"X-Custom-Token":"CANARY-header-0123456789"}}]}}`, provider.URL, "CANARY-url%2B%2F0123456789abcdef"))
+	res, body := g.do("POST", "/v1/chat/completions?api_key="+plainKey+"&x=1", chat,
+		"X-Api-Key", plainKey, "X-Goog-Api-Key", plainKey, "X-Other", "Bearer "+plainKey, "X-Kept", "yes")
+	if res.StatusCode != 404 || strings.Contains(seen, plainKey) || !strings.Contains(seen, "x=1") || !strings.Contains(seen, "X-Kept:[yes]") {
+		t.Errorf("%d; the provider saw %s", res.StatusCode, seen)
+	}
+	answer := fmt.Sprint(body, res.Header)
+	if strings.Contains(answer, "CANARY") || !strings.Contains(answer, "***") {
+		t.Errorf("the client got %s", answer)
+	}
+	for _, name := range []string{"X-Accel-Redirect", "X-Sendfile", "Refresh", "Www-Authenticate"} {
+		if res.Header.Get(name) != "" {
+			t.Errorf("%s passes", name)
+		}
+	}
+}

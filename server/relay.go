@@ -6,7 +6,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,11 +66,39 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 		if key.HasTokenLimit() { // while the body is here
 			inputGuess = dialect.EstimateTokens(body.Bytes())
 		}
+		dropKeys(r, x.gateway.keys)
 		rep := x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
 		if e != dialect.CountTokens { // counted tokens are not used
 			tokens = charge(rep, inputGuess)
 		}
 		x.report(rep)
+	}
+}
+
+// dropKeys removes the client's key from where clients of other APIs put it, as in X-Goog-Api-Key or ?key=: it is the
+// gateway's and no provider's.
+func dropKeys(r *http.Request, keys *auth.Keys) {
+	for name, values := range r.Header {
+		switch name {
+		case "Accept", "Accept-Encoding", "Accept-Language", "Connection", "Content-Length", "Content-Type", "User-Agent",
+			"Authorization", "X-Api-Key": // what every request has, and nobody's key or the one that goes no further anyway
+			continue
+		}
+		if !strings.HasPrefix(name, "X-Stainless-") && slices.ContainsFunc(values, keys.Holds) {
+			delete(r.Header, name)
+		}
+	}
+	if r.URL.RawQuery == "" {
+		return
+	}
+	pairs := strings.Split(r.URL.RawQuery, "&")
+	kept := slices.DeleteFunc(slices.Clone(pairs), func(pair string) bool {
+		_, raw, _ := strings.Cut(pair, "=")
+		value, err := url.QueryUnescape(raw)
+		return keys.Holds(raw) || err == nil && keys.Holds(value)
+	})
+	if len(kept) < len(pairs) {
+		r.URL.RawQuery = strings.Join(kept, "&")
 	}
 }
 

@@ -28,7 +28,7 @@ func requestHeader(client http.Header) http.Header {
 
 func keptFromProvider(name string) bool {
 	switch name {
-	case "Authorization", "X-Api-Key", "Api-Key", "Proxy-Authorization", "Cookie",
+	case "Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Proxy-Authorization", "Cookie",
 		"Host", "Accept-Encoding", "Content-Length", "Expect", "Forwarded", "X-Real-Ip", "Via", "Origin", "Referer",
 		"Openai-Organization", "Openai-Project":
 		return true
@@ -58,10 +58,11 @@ func copyReplyHeader(dst, provider http.Header, scrub func(string) string) {
 func keptFromClient(name string) bool {
 	switch name {
 	case "Set-Cookie", "Alt-Svc", "Strict-Transport-Security", "Location", "Clear-Site-Data", "Nel", "Report-To", "Reporting-Endpoints",
+		"Refresh", "Www-Authenticate", "X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url", // which a proxy before us would obey
 		"Openai-Organization", "Openai-Project", "Anthropic-Organization-Id":
 		return true
 	}
-	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Cf-")
+	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Cf-") || strings.HasPrefix(name, "X-Accel-")
 }
 
 // isEventStream reports whether a reply says that it is one.

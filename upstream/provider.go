@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"proxycast/upstream/demo"
@@ -32,13 +33,8 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 		return nil, fmt.Errorf("upstream: provider %q: base_url: %w", cfg.Name, err)
 	}
 	p := &provider{config: cfg, base: base, keys: newCredentials(cfg.credentials()), list: &modelList{}}
-	for _, key := range p.keys.keys {
-		p.secrets = append(p.secrets, secretsOf(key)...)
-	}
-	for name, value := range cfg.Headers {
-		if carriesCredential(name) {
-			p.secrets = append(p.secrets, secretsOf(strings.TrimPrefix(value, "Bearer "))...)
-		}
+	for _, credential := range cfg.secrets(base) {
+		p.secrets = append(p.secrets, secretsOf(credential)...)
 	}
 	if prev != nil && prev.config.MaxConcurrency == cfg.MaxConcurrency {
 		p.gate = prev.gate
@@ -56,6 +52,33 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 		}
 	}
 	return p, nil
+}
+
+// secrets returns the credentials that the config holds for the provider at base, wherever they stand.
+func (c *ProviderConfig) secrets(base *url.URL) []string {
+	all := slices.Clone(c.credentials())
+	for name, value := range c.Headers {
+		if carriesCredential(name) {
+			all = append(all, strings.TrimPrefix(value, "Bearer "))
+		}
+	}
+	via, _ := url.Parse(c.Proxy)
+	for _, u := range []*url.URL{base, via} {
+		if u == nil {
+			continue
+		}
+		if password, ok := u.User.Password(); ok {
+			all = append(all, password)
+		}
+		for pair := range strings.SplitSeq(u.RawQuery, "&") {
+			_, raw, _ := strings.Cut(pair, "=")
+			all = append(all, raw)
+			if value, err := url.QueryUnescape(raw); err == nil && value != raw {
+				all = append(all, value)
+			}
+		}
+	}
+	return all
 }
 
 // carriesCredential tells by its name whether a header's value is a secret.
