@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"strings"
-	"unicode/utf8"
 
 	"proxycast/upstream"
 )
@@ -86,32 +84,6 @@ func (g *gateway) sampleCurl(base, keyFile string) string {
 	return fmt.Sprintf(`curl %s/v1/chat/completions%s -H 'Content-Type: application/json' -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'`, base, key, values.OpenAIModel)
 }
 
-// SnippetValuesOf returns what the settings of a client take from c: the addresses, a
-// shell expression for an admin key, and a model of each dialect.
-func SnippetValuesOf(c *Config) SnippetValues {
-	v := SnippetValues{
-		OpenAIBaseURL: c.Server.URL() + "/v1", AnthropicBaseURL: c.Server.URL(), Key: "$PROXYCAST_KEY",
-		OpenAIModel: "demo-1", AnthropicModel: "demo-1",
-	}
-	if _, err := os.Stat(c.Auth.AdminKeyFile); err == nil {
-		v.Key = "$(cat '" + c.Auth.AdminKeyFile + "')"
-	}
-	for _, p := range c.Upstream.Providers {
-		for _, model := range p.Models {
-			if p.Missing != "" || strings.Contains(model, "*") {
-				continue
-			}
-			switch {
-			case p.Type == "openai" && v.OpenAIModel == "demo-1":
-				v.OpenAIModel = model
-			case p.Type == "anthropic" && v.AnthropicModel == "demo-1":
-				v.AnthropicModel = model
-			}
-		}
-	}
-	return v
-}
-
 // baseURL returns the address under which clients on this machine reach the gateway.
 func (s *Server) baseURL() string {
 	settings := s.loaded.Load().Server
@@ -119,9 +91,4 @@ func (s *Server) baseURL() string {
 		settings.Port = addr.Port
 	}
 	return settings.URL()
-}
-
-// pad widens text to n characters.
-func pad(text string, n int) string {
-	return text + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(text)))
 }
