@@ -14,30 +14,39 @@ import (
 // this start is shown, once.
 func (s *Server) Banner(addr net.Addr, person bool) string {
 	g := s.gateway.Load()
-	base := s.baseURL()
 	key, keyFile, fresh := g.keys.Generated()
 	if !fresh {
 		key = ""
 	}
-	if !person {
-		line, err := json.Marshal(struct {
-			Event        string                   `json:"event"`
-			Version      string                   `json:"version"`
-			Config       string                   `json:"config"`
-			Address      string                   `json:"address"`
-			OpenAI       string                   `json:"openai_base_url"`
-			Anthropic    string                   `json:"anthropic_base_url"`
-			Log          string                   `json:"log"`
-			Keys         []string                 `json:"keys"`
-			AdminKeyFile string                   `json:"admin_key_file,omitempty"`
-			AdminKey     string                   `json:"admin_key,omitempty"`
-			Providers    []upstream.ProviderState `json:"providers"`
-		}{"listening", Version, g.config.Path, addr.String(), base + "/v1", base, g.config.Logs.File, g.keys.Names(), keyFile, key, g.proxy.Providers()})
-		if err != nil {
-			panic(err) // plain strings always encode
-		}
-		return string(line) + "\n"
+	if person {
+		return g.bannerText(addr, s.baseURL(), key, keyFile)
 	}
+	return g.bannerLine(addr, s.baseURL(), key, keyFile)
+}
+
+// bannerLine is the banner for a program.
+func (g *gateway) bannerLine(addr net.Addr, base, key, keyFile string) string {
+	line, err := json.Marshal(struct {
+		Event        string                   `json:"event"`
+		Version      string                   `json:"version"`
+		Config       string                   `json:"config"`
+		Address      string                   `json:"address"`
+		OpenAI       string                   `json:"openai_base_url"`
+		Anthropic    string                   `json:"anthropic_base_url"`
+		Log          string                   `json:"log"`
+		Keys         []string                 `json:"keys"`
+		AdminKeyFile string                   `json:"admin_key_file,omitempty"`
+		AdminKey     string                   `json:"admin_key,omitempty"`
+		Providers    []upstream.ProviderState `json:"providers"`
+	}{"listening", Version, g.config.Path, addr.String(), base + "/v1", base, g.config.Logs.File, g.keys.Names(), keyFile, key, g.proxy.Providers()})
+	if err != nil {
+		panic(err) // plain strings always encode
+	}
+	return string(line) + "\n"
+}
+
+// bannerText is the banner for a person.
+func (g *gateway) bannerText(addr net.Addr, base, key, keyFile string) string {
 	var b strings.Builder
 	row := func(name, value string) {
 		fmt.Fprintf(&b, "  %-12s %s\n", name, value)
@@ -52,19 +61,17 @@ func (s *Server) Banner(addr net.Addr, person bool) string {
 	} else {
 		row("keys", "none asked (auth.enabled is false)")
 	}
-	if fresh {
+	if key != "" {
 		row("admin key", key+"  (shown once, kept in "+keyFile+")")
 	}
-	for i, p := range g.proxy.Providers() {
-		name := ""
-		if i == 0 {
-			name = "providers"
-		}
+	name := "providers"
+	for _, p := range g.proxy.Providers() {
 		state := p.State
 		if p.Reason != "" {
 			state += " (" + p.Reason + ")"
 		}
 		row(name, pad(p.Name, 12)+" "+state)
+		name = ""
 	}
 	fmt.Fprintf(&b, "\nTry it:\n\n  %s\n\n", g.sampleCurl(base, keyFile))
 	return b.String()
