@@ -19,6 +19,8 @@ import (
 	"proxycast/upstream/dialect"
 )
 
+// One request and its answer: what is written, within which deadlines, and how it ends.
+
 // How long a peer may hold a connection up.
 const (
 	bodyProgress    = 15 * time.Second // without a byte of the request's body

@@ -6,6 +6,8 @@ import (
 	"proxycast/upstream/dialect"
 )
 
+// The routes, and what each leaves in the log.
+
 // routes is the whole HTTP surface. A request passes, in this order: the Host
 // check, CORS (client API only), the mux, authenticate, and its handler.
 func (s *Server) routes() *http.ServeMux {
