@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 )
 
+// The section of the config file, and what can be wrong with it.
+
 // Config is the "auth" section of config.json.
 type Config struct {
 	Enabled bool        `json:"enabled" default:"true" doc:"Ask every client for a key. Off is accepted on a loopback host only."`

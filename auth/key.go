@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+// One key: who it is, until when, and the models that it may ask for.
+
 // Key is one client key and its policy. It is immutable but for what was used of
 // its limits: its fields are for reading only.
 type Key struct {

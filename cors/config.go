@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+// The section of the config file, and how it becomes a policy.
+
 // Config is the "cors" section of config.json.
 type Config struct {
 	Origins []string `json:"origins" default:"[\"*\"]" doc:"Web origins that may call: *, https://app.example.com, https://*.example.com. Empty: none."`

@@ -14,10 +14,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"proxycast/logs"
 )
+
+// The command line's side of a running gateway: its state, its service, its log.
 
 // Client calls the gateway that a config describes, from the same machine.
 type Client struct {
@@ -32,15 +33,13 @@ func NewClient(cfg *Config) *Client {
 	// The certificate names the public host; the call goes to this machine.
 	c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody else gets the key
-	for _, k := range cfg.Auth.Keys {
-		if k.Admin && k.Key != "" {
-			c.key = k.Key
-			return c
-		}
-	}
 	files := []string{cfg.Auth.AdminKeyFile}
 	for _, k := range cfg.Auth.Keys {
-		if k.Admin && k.KeyFile != "" {
+		switch {
+		case k.Admin && k.Key != "":
+			c.key = k.Key
+			return c
+		case k.Admin && k.KeyFile != "":
 			files = append(files, k.KeyFile)
 		}
 	}
@@ -53,17 +52,9 @@ func NewClient(cfg *Config) *Client {
 	return c
 }
 
-// Get calls path. An answer that is not 200 is an error with the gateway's words.
-func (c *Client) Get(ctx context.Context, path string, query url.Values, header http.Header) (*http.Response, error) {
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	return c.call(ctx, http.MethodGet, path, header)
-}
-
 // Ready tells whether the gateway takes requests. It needs no key, and sends none.
 func (c *Client) Ready(ctx context.Context) error {
-	res, err := (&Client{base: c.base, http: c.http}).Get(ctx, "/readyz", nil, nil)
+	res, err := (&Client{base: c.base, http: c.http}).call(ctx, http.MethodGet, "/readyz", nil)
 	if err != nil {
 		return err
 	}
@@ -72,25 +63,15 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // Steer has the gateway stop, start, restart or reload, and returns its state then.
 func (c *Client) Steer(ctx context.Context, verb string) (state string, err error) {
-	res, err := c.call(ctx, http.MethodPost, "/_service/"+verb, http.Header{"Content-Type": {"application/json"}})
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
 	var answer struct{ State string }
-	err = json.NewDecoder(res.Body).Decode(&answer)
+	err = c.ask(ctx, http.MethodPost, "/_service/"+verb, &answer)
 	return answer.State, err
 }
 
 // Status returns a few lines on the state of the gateway.
 func (c *Client) Status(ctx context.Context) (string, error) {
-	res, err := c.Get(ctx, "/_status", nil, nil)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
 	var st status
-	if err := json.NewDecoder(res.Body).Decode(&st); err != nil {
+	if err := c.ask(ctx, http.MethodGet, "/_status", &st); err != nil {
 		return "", err
 	}
 	var b strings.Builder
@@ -112,6 +93,18 @@ func (c *Client) Status(ctx context.Context) (string, error) {
 	return b.String(), nil
 }
 
+// ask reads the answer to a request into answer.
+func (c *Client) ask(ctx context.Context, method, path string, answer any) error {
+	res, err := c.call(ctx, method, path, http.Header{"Content-Type": {"application/json"}})
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(answer)
+}
+
+// call sends a request without a body and with the admin key. An answer that is not 200 is
+// errAnswer with the gateway's words.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
@@ -142,7 +135,7 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 var errAnswer = errors.New("the gateway refused")
 
 // Logs prints the records that query chooses to w, the oldest first: as a table
-// for a person, else as JSON lines; a format in query is given as it comes. With
+// for a person, else as JSON lines; in the format of query, if it has one, as it comes. With
 // follow it goes on until ctx ends, over restarts of the gateway.
 func (c *Client) Logs(ctx context.Context, w io.Writer, query url.Values, follow, person bool) error {
 	if query.Has("format") {
@@ -188,8 +181,9 @@ func (c *Client) Logs(ctx context.Context, w io.Writer, query url.Values, follow
 	}
 }
 
+// export copies the log to w in the format that query asks for.
 func (c *Client) export(ctx context.Context, w io.Writer, query url.Values) error {
-	res, err := c.Get(ctx, "/_logs", query, nil)
+	res, err := c.call(ctx, http.MethodGet, "/_logs?"+query.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -198,14 +192,10 @@ func (c *Client) export(ctx context.Context, w io.Writer, query url.Values) erro
 	return err
 }
 
+// page shows the records that query chooses, the oldest first.
 func (c *Client) page(ctx context.Context, query url.Values, show func(line []byte) error) error {
-	res, err := c.Get(ctx, "/_logs", query, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
 	var page struct{ Data []json.RawMessage }
-	if err := json.NewDecoder(res.Body).Decode(&page); err != nil {
+	if err := c.ask(ctx, http.MethodGet, "/_logs?"+query.Encode(), &page); err != nil {
 		return err
 	}
 	for _, line := range slices.Backward(page.Data) {
@@ -223,7 +213,7 @@ func (c *Client) follow(ctx context.Context, query url.Values, last *string, sho
 	if *last != "" {
 		header.Set("Last-Event-ID", *last)
 	}
-	res, err := c.Get(ctx, "/_logs", query, header)
+	res, err := c.call(ctx, http.MethodGet, "/_logs?"+query.Encode(), header)
 	if err != nil {
 		return false, err
 	}
@@ -248,64 +238,4 @@ func (c *Client) follow(ctx context.Context, query url.Values, last *string, sho
 		}
 	}
 	return true, lines.Err()
-}
-
-const tableHead = "TIME      STATUS  MODEL                     PROVIDER    KEY         SECONDS    TTFT      IN     OUT  ERROR\n"
-
-// tableRow shows a record on one line of a terminal.
-func tableRow(r *logs.Record) string {
-	colour, plain := "\x1b[32m", "\x1b[0m"
-	switch {
-	case r.Status >= 500:
-		colour = "\x1b[31m"
-	case r.Status >= 400 || r.ErrorType != "":
-		colour = "\x1b[33m"
-	}
-	ttft := ""
-	if r.TTFT > 0 {
-		ttft = fmt.Sprintf("%.2f", r.TTFT.Seconds())
-	}
-	model := r.Model
-	if model == "" {
-		model = r.Method + " " + r.Path
-	}
-	failure := r.ErrorType
-	if r.Error != "" {
-		failure += " " + r.Error
-	}
-	return fmt.Sprintf("%s  %s%-6d%s  %s  %s  %s  %7.2f  %6s  %6s  %6s  %s\n",
-		r.Time.Local().Format(time.TimeOnly), colour, r.Status, plain, cell(model, 24), cell(r.Provider, 10), cell(r.Key, 10),
-		r.Duration.Seconds(), ttft, tokenCell(r.InputTokens), tokenCell(r.OutputTokens), printable(failure))
-}
-
-func tokenCell(n *int64) string {
-	if n == nil {
-		return "-"
-	}
-	return fmt.Sprint(*n)
-}
-
-// cell cuts or pads text to n characters.
-func cell(text string, n int) string {
-	text = printable(text)
-	if utf8.RuneCountInString(text) > n {
-		text = string([]rune(text)[:n-1]) + "…"
-	}
-	return pad(text, n)
-}
-
-// printable replaces what could act on a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if isControl(r) {
-			return '�'
-		}
-		return r
-	}, text)
-}
-
-// isControl tells what controls a terminal, ends a line, or turns the direction of
-// what is shown.
-func isControl(r rune) bool {
-	return r < ' ' || 0x7f <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
 }

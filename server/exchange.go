@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
 )
+
+// One request and its answer: what is written, within which deadlines, and how it ends.
 
 // How long a peer may hold a connection up.
 const (
@@ -143,18 +146,7 @@ func (x *exchange) restDeadline() {
 // must be broken.
 func (x *exchange) finish(r *http.Request) {
 	if p := recover(); p != nil {
-		if p != http.ErrAbortHandler {
-			fmt.Fprintf(os.Stderr, "proxycast: request %s: panic of type %T\n%s", x.rec.ID, p, debug.Stack())
-			x.rec.ErrorType = "internal"
-		}
-		if x.status == 0 && p != http.ErrAbortHandler {
-			x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "internal", Message: "the gateway failed on this request; its log has the details"}, nil)
-		} else {
-			x.aborted = true
-		}
-		if p != http.ErrAbortHandler {
-			x.recording = recordAlways
-		}
+		x.recovered(p)
 	}
 	if x.recorded() {
 		x.record()
@@ -171,45 +163,32 @@ func (x *exchange) finish(r *http.Request) {
 	}
 }
 
+// recovered answers a panic with p where nothing was sent yet, else has the connection
+// broken. The value may hold a secret: stderr shows its type only.
+func (x *exchange) recovered(p any) {
+	if p == http.ErrAbortHandler {
+		x.aborted = true
+		return
+	}
+	fmt.Fprintf(os.Stderr, "proxycast: request %s: panic of type %T\n%s", x.rec.ID, p, debug.Stack())
+	x.rec.ErrorType, x.recording = "internal", recordAlways
+	if x.status != 0 {
+		x.aborted = true
+		return
+	}
+	x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "internal", Message: "the gateway failed on this request; its log has the details"}, nil)
+}
+
 // refusedBody is how long the rest of a refused request's body may take.
 const refusedBody = 2 * time.Second
 
-// recording is a route's policy: which of its answers leave a record. A panic
-// always does.
-type recording int
-
-const (
-	recordAlways   recording = iota // the client API, and what has no route
-	recordFailures                  // operators and the dashboard: what was refused, or failed
-	recordClients                   // what the dashboard reads too: every client's request, of the dashboard's own the failures
-	recordNever                     // open routes and preflights
-)
-
-// recorded reports whether the exchange leaves a record by the policy of its route.
-func (x *exchange) recorded() bool {
-	failed := x.status >= http.StatusBadRequest || x.rec.ErrorType != ""
-	switch x.recording {
-	case recordAlways:
-		return true
-	case recordFailures:
-		return failed
-	case recordClients:
-		return failed || !x.onPage
-	}
-	return false
-}
-
+// record completes the record, counts it and puts it into the log.
 func (x *exchange) record() {
-	if x.rec.Status == 0 {
-		x.rec.Status = x.status
-	}
-	if x.rec.Status == 0 {
-		x.rec.Status = http.StatusOK
-	}
+	x.rec.Status = cmp.Or(x.rec.Status, x.status, http.StatusOK)
 	x.rec.Duration = time.Since(x.start)
 	x.rec.ResponseBytes = x.written
 	x.server.metrics.observe(&x.rec)
-	x.server.add(&x.rec) // a log that fails must not fail the request; the store counts and tells
+	x.server.add(&x.rec)
 }
 
 // fail answers with an error of the gateway's own, in the dialect of the path:

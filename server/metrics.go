@@ -2,9 +2,6 @@ package server
 
 import (
 	"bytes"
-	"cmp"
-	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"runtime"
@@ -17,8 +14,7 @@ import (
 	"proxycast/logs"
 )
 
-// Metrics in the Prometheus text format (version 0.0.4), counted from finished
-// records. Every label has a bounded number of values: models are the first
+// Metrics for Prometheus, counted from finished records. Every label has a bounded number of values: models are the first
 // maxModelNames that were routed, then "other".
 
 const (
@@ -29,16 +25,31 @@ const (
 // Upper bounds of the histograms' buckets, in seconds.
 var secondBounds = [...]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800}
 
+// labels are the values of a series' labels, in the order of their names.
+type labels [4]string
+
+// counter is a family of counts.
+type counter struct {
+	name, help string
+	labels     []string
+	values     map[labels]int64
+}
+
+func newCounter(name, help string, labelNames ...string) counter {
+	return counter{name, help, labelNames, map[labels]int64{}}
+}
+
+// metrics are the counts of what was finished since the start.
 type metrics struct {
 	mu       sync.Mutex
-	models   map[string]bool
-	requests map[requestLabels]int64
-	attempts map[[2]string]int64 // provider, outcome
-	tokens   map[[3]string]int64 // provider, model, type
-	duration map[[2]string]*histogram
-	ttft     map[[2]string]*histogram // endpoint, provider
+	models   map[string]bool // that are labels
+	requests counter
+	tokens   counter
+	attempts counter
+	notJSON  counter               // events
+	duration map[labels]*histogram // by endpoint and provider
+	ttft     map[labels]*histogram
 	errors   map[string]providerError // the latest, by provider
-	bad      map[string]int64         // events that were passed on although they are not JSON, by provider
 }
 
 // providerError is a request that a provider failed.
@@ -58,11 +69,6 @@ func (m *metrics) lastError(provider string) *providerError {
 	return nil
 }
 
-type requestLabels struct {
-	endpoint, provider, model string
-	code                      int
-}
-
 type histogram struct {
 	buckets [len(secondBounds)]int64 // not cumulative; what is beyond is in count only
 	count   int64
@@ -72,13 +78,13 @@ type histogram struct {
 func newMetrics() *metrics {
 	return &metrics{
 		models:   map[string]bool{},
-		requests: map[requestLabels]int64{},
-		attempts: map[[2]string]int64{},
-		tokens:   map[[3]string]int64{},
-		duration: map[[2]string]*histogram{},
-		ttft:     map[[2]string]*histogram{},
+		requests: newCounter("proxycast_requests_total", "Finished requests.", "endpoint", "provider", "model", "code"),
+		tokens:   newCounter("proxycast_tokens_total", "Tokens as the providers report them. input includes cached ones.", "provider", "model", "type"),
+		attempts: newCounter("proxycast_upstream_attempts_total", "Calls of providers, by how they ended.", "provider", "outcome"),
+		notJSON:  newCounter("proxycast_malformed_events_total", "Events of streams that were passed on although they are not valid JSON.", "provider"),
+		duration: map[labels]*histogram{},
+		ttft:     map[labels]*histogram{},
 		errors:   map[string]providerError{},
-		bad:      map[string]int64{},
 	}
 }
 
@@ -87,8 +93,8 @@ func (m *metrics) observe(rec *logs.Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	model := m.model(rec)
-	m.requests[requestLabels{rec.Endpoint, rec.Provider, model, rec.Status}]++
-	place := [2]string{rec.Endpoint, rec.Provider}
+	m.requests.values[labels{rec.Endpoint, rec.Provider, model, strconv.Itoa(rec.Status)}]++
+	place := labels{rec.Endpoint, rec.Provider}
 	observe(m.duration, place, rec.Duration)
 	if rec.TTFT > 0 {
 		observe(m.ttft, place, rec.TTFT)
@@ -97,7 +103,7 @@ func (m *metrics) observe(rec *logs.Record) {
 		m.errors[rec.Provider] = providerError{rec.Time.UTC(), rec.ErrorType, rec.Error}
 	}
 	if rec.Attempts > 0 {
-		m.attempts[[2]string{rec.Provider, outcome(rec)}] += int64(rec.Attempts)
+		m.attempts.values[labels{rec.Provider, outcome(rec)}] += int64(rec.Attempts)
 	}
 	for _, t := range [...]struct {
 		typ string
@@ -107,7 +113,7 @@ func (m *metrics) observe(rec *logs.Record) {
 		{"cache_write", rec.CacheWriteTokens}, {"reasoning", rec.ReasoningTokens},
 	} {
 		if t.n != nil && rec.UsedTokens() {
-			m.tokens[[3]string{rec.Provider, model, t.typ}] += *t.n
+			m.tokens.values[labels{rec.Provider, model, t.typ}] += *t.n
 		}
 	}
 }
@@ -119,7 +125,7 @@ func (m *metrics) malformed(provider string, events int) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bad[provider] += int64(events)
+	m.notJSON.values[labels{provider}] += int64(events)
 }
 
 // model returns the label of the record's model: only names that were routed to a
@@ -153,11 +159,12 @@ func outcome(rec *logs.Record) string {
 	return "success"
 }
 
-func observe(series map[[2]string]*histogram, labels [2]string, d time.Duration) {
-	h := series[labels]
+// observe adds d to the histogram of l.
+func observe(series map[labels]*histogram, l labels, d time.Duration) {
+	h := series[l]
 	if h == nil {
 		h = &histogram{}
-		series[labels] = h
+		series[l] = h
 	}
 	seconds := d.Seconds()
 	h.count++
@@ -179,30 +186,15 @@ func showMetrics(x *exchange, r *http.Request) {
 func (m *metrics) expose(p *exposition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p.family("proxycast_requests_total", "counter", "Finished requests.")
-	for _, l := range sortedKeys(m.requests, func(a, b requestLabels) int {
-		return cmp.Or(strings.Compare(a.endpoint, b.endpoint), strings.Compare(a.provider, b.provider), strings.Compare(a.model, b.model), a.code-b.code)
-	}) {
-		p.sample("", float64(m.requests[l]), "endpoint", l.endpoint, "provider", l.provider, "model", l.model, "code", strconv.Itoa(l.code))
-	}
-	p.family("proxycast_request_duration_seconds", "histogram", "From the arrival of a request to the last byte of its answer.")
-	p.histograms(m.duration)
-	p.family("proxycast_time_to_first_token_seconds", "histogram", "From the arrival of a request to the first content of its stream.")
-	p.histograms(m.ttft)
-	p.family("proxycast_tokens_total", "counter", "Tokens as the providers report them. input includes cached ones.")
-	for _, l := range sortedKeys(m.tokens, func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
-		p.sample("", float64(m.tokens[l]), "provider", l[0], "model", l[1], "type", l[2])
-	}
-	p.family("proxycast_upstream_attempts_total", "counter", "Calls of providers, by how they ended.")
-	for _, l := range sortedKeys(m.attempts, comparePairs) {
-		p.sample("", float64(m.attempts[l]), "provider", l[0], "outcome", l[1])
-	}
-	p.family("proxycast_malformed_events_total", "counter", "Events of streams that were passed on although they are not valid JSON.")
-	for _, provider := range slices.Sorted(maps.Keys(m.bad)) {
-		p.sample("", float64(m.bad[provider]), "provider", provider)
-	}
+	p.counter(m.requests)
+	p.histograms("proxycast_request_duration_seconds", "From the arrival of a request to the last byte of its answer.", m.duration)
+	p.histograms("proxycast_time_to_first_token_seconds", "From the arrival of a request to the first content of its stream.", m.ttft)
+	p.counter(m.tokens)
+	p.counter(m.attempts)
+	p.counter(m.notJSON)
 }
 
+// exposeState tells the state of the gateway at this moment.
 func (s *Server) exposeState(p *exposition) {
 	p.family("proxycast_requests_in_flight", "gauge", "API requests being answered.")
 	p.sample("", float64(s.inFlight.Load()))
@@ -241,59 +233,12 @@ func exposeProcess(p *exposition) {
 		return
 	}
 	const ticksPerSecond = 100 // of every Linux that Go runs on
-	number := func(i int) float64 {
+	field := func(i int) float64 {
 		n, _ := strconv.ParseFloat(fields[i], 64)
 		return n
 	}
 	p.family("process_cpu_seconds_total", "counter", "CPU time of the process.")
-	p.sample("", (number(11)+number(12))/ticksPerSecond)
+	p.sample("", (field(11)+field(12))/ticksPerSecond)
 	p.family("process_resident_memory_bytes", "gauge", "Memory of the process that is resident.")
-	p.sample("", number(21)*float64(os.Getpagesize()))
-}
-
-// exposition writes the text format.
-type exposition struct {
-	text bytes.Buffer
-	name string
-}
-
-func (p *exposition) family(name, typ, help string) {
-	p.name = name
-	fmt.Fprintf(&p.text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, typ)
-}
-
-// sample writes one value of the family. labels is name, value, name, value…
-func (p *exposition) sample(suffix string, value float64, labels ...string) {
-	p.text.WriteString(p.name + suffix)
-	for i := 0; i < len(labels); i += 2 {
-		p.text.WriteByte("{,"[min(i, 1)])
-		fmt.Fprintf(&p.text, `%s="%s"`, labels[i], labelEscaper.Replace(labels[i+1]))
-	}
-	if len(labels) > 0 {
-		p.text.WriteByte('}')
-	}
-	p.text.WriteByte(' ')
-	p.text.WriteString(strconv.FormatFloat(value, 'g', -1, 64))
-	p.text.WriteByte('\n')
-}
-
-var labelEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-
-func (p *exposition) histograms(series map[[2]string]*histogram) {
-	for _, l := range sortedKeys(series, comparePairs) {
-		h, total := series[l], int64(0)
-		for i, bound := range secondBounds {
-			total += h.buckets[i]
-			p.sample("_bucket", float64(total), "endpoint", l[0], "provider", l[1], "le", strconv.FormatFloat(bound, 'g', -1, 64))
-		}
-		p.sample("_bucket", float64(h.count), "endpoint", l[0], "provider", l[1], "le", "+Inf")
-		p.sample("_sum", h.sum, "endpoint", l[0], "provider", l[1])
-		p.sample("_count", float64(h.count), "endpoint", l[0], "provider", l[1])
-	}
-}
-
-func comparePairs(a, b [2]string) int { return slices.Compare(a[:], b[:]) }
-
-func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
-	return slices.SortedFunc(maps.Keys(m), compare)
+	p.sample("", field(21)*float64(os.Getpagesize()))
 }

@@ -12,6 +12,8 @@ import (
 	"proxycast/upstream/dialect"
 )
 
+// What a request passes before its route: the Host check, CORS, the mux, the key.
+
 // handler answers a routed request. The mux calls it with an unrouted writer.
 type handler func(x *exchange, r *http.Request)
 

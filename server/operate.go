@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"proxycast/auth"
 	"proxycast/upstream/dialect"
 )
 
@@ -68,4 +69,15 @@ func testProvider(x *exchange, r *http.Request) {
 		return
 	}
 	x.sendJSON(http.StatusOK, x.gateway.proxy.Test(r.Context(), r.PathValue("name"), form.Model))
+}
+
+// GenerateKey makes a key and the entry of auth.keys that admits it, which holds
+// its hash only.
+func GenerateKey(name string) (key, entry string) {
+	key = auth.Generate()
+	text, err := json.Marshal(auth.KeyConfig{Name: name, KeySHA256: auth.Digest(key)})
+	if err != nil {
+		panic(err) // plain strings always encode
+	}
+	return key, string(text)
 }

@@ -6,6 +6,8 @@ import (
 	"proxycast/upstream/dialect"
 )
 
+// The routes, and what each leaves in the log.
+
 // routes is the whole HTTP surface. A request passes, in this order: the Host
 // check, CORS (client API only), the mux, authenticate, and its handler.
 func (s *Server) routes() *http.ServeMux {
@@ -71,4 +73,29 @@ func handleRoute(mux *http.ServeMux, pattern string, policy recording, h handler
 		x.recording = policy
 		h(x, r)
 	}))
+}
+
+// recording is a route's policy: which of its answers leave a record. A panic
+// always does.
+type recording int
+
+const (
+	recordAlways   recording = iota // the client API, and what has no route
+	recordFailures                  // operators and the dashboard: what was refused, or failed
+	recordClients                   // what the dashboard reads too: every client's request, of the dashboard's own the failures
+	recordNever                     // open routes and preflights
+)
+
+// recorded reports whether the exchange leaves a record by the policy of its route.
+func (x *exchange) recorded() bool {
+	failed := x.status >= http.StatusBadRequest || x.rec.ErrorType != ""
+	switch x.recording {
+	case recordAlways:
+		return true
+	case recordFailures:
+		return failed
+	case recordClients:
+		return failed || !x.onPage
+	}
+	return false
 }

@@ -4,21 +4,15 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"proxycast/auth"
-	"proxycast/cors"
 	"proxycast/logs"
-	"proxycast/server/config"
 	"proxycast/upstream"
 )
 
@@ -57,16 +51,6 @@ type Server struct {
 
 	stopping context.Context // ends when the drain begins: what would not end by itself ends with it
 	stop     context.CancelFunc
-}
-
-// gateway is one config, compiled. It is immutable: a reload makes another.
-type gateway struct {
-	config      *Config
-	keys        *auth.Keys
-	proxy       *upstream.Proxy
-	buffers     *upstream.Buffers
-	cors        http.Handler
-	crossOrigin *http.CrossOriginProtection // nil: keys are asked for
 }
 
 // New makes a Server of cfg that records into store.
@@ -136,138 +120,4 @@ func (s *Server) swapLog(cfg *Config) error {
 	}
 	s.store.Store(store)
 	return nil
-}
-
-// GenerateKey makes a key and the entry of auth.keys that admits it, which holds
-// its hash only.
-func GenerateKey(name string) (key, entry string) {
-	key = auth.Generate()
-	text, err := json.Marshal(auth.KeyConfig{Name: name, KeySHA256: auth.Digest(key)})
-	if err != nil {
-		panic(err) // plain strings always encode
-	}
-	return key, string(text)
-}
-
-// ReloadFile does what Reload does, with the config in the file that the Server was
-// made of. A file with faults is a failed reload.
-func (s *Server) ReloadFile() error {
-	cfg, err := s.loadFile()
-	if err != nil {
-		return err
-	}
-	return s.Reload(cfg)
-}
-
-// loadFile reads the config file again.
-func (s *Server) loadFile() (*Config, error) {
-	cfg, err := s.loaded.Load().Reread()
-	if err != nil {
-		s.noteReload(err)
-	}
-	return cfg, err
-}
-
-// noteReload keeps the fault of a reload for /_status.
-func (s *Server) noteReload(err error) {
-	if err == nil {
-		s.reloadFault.Store(nil)
-		return
-	}
-	text := err.Error()
-	s.reloadFault.Store(&text)
-}
-
-// Reload puts cfg in force for the requests that come from now on; those under
-// way finish on what they began with. On an error the old config stays.
-func (s *Server) Reload(cfg *Config) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	g, err := s.compile(cfg, s.gateway.Load(), s.loaded.Load().Server.Host)
-	if err == nil {
-		s.gateway.Store(g)
-	}
-	s.noteReload(err)
-	return err
-}
-
-// errOpen refuses to switch keys off while other machines can reach the listener.
-var errOpen = errors.New("server: auth.enabled is false, but the gateway still listens beyond loopback; restart it with a loopback host first")
-
-// Restart reads the config file and puts all of it in force: a changed address is
-// bound before the old one is let go of, and what is under way there finishes within
-// the drain time. On an error all stays as it was.
-func (s *Server) Restart() error {
-	cfg, err := s.loadFile()
-	if err != nil {
-		return err
-	}
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	request := restart{cfg, make(chan error, 1)}
-	select {
-	case s.restarts <- request:
-		return <-request.done
-	case <-s.stopping.Done():
-		return errShutdown
-	}
-}
-
-// compile builds a gateway for a listener on host. It takes over from prev what
-// outlives a reload, and leaves prev as it is. A config that makes the code panic is
-// an error like any other: what serves goes on serving.
-func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			g, err = nil, fmt.Errorf("server: this config cannot be put in force: %v", p)
-		}
-	}()
-	if !cfg.Auth.Enabled && !config.IsLoopback(host) {
-		return nil, errOpen
-	}
-	g = &gateway{config: cfg, buffers: prev.buffers}
-	if limit, body := cfg.Server.MaxInflightBytes, cfg.Server.MaxBody; prev.config == nil || prev.config.Server.MaxInflightBytes != limit || prev.config.Server.MaxBody != body {
-		g.buffers = upstream.NewBuffers(limit, max(body, limit/2))
-	}
-	origins := cfg.CORS
-	if !cfg.Auth.Enabled { // then * would let any web page in
-		origins.Origins = slices.DeleteFunc(slices.Clone(origins.Origins), func(o string) bool { return o == "*" })
-		g.crossOrigin = http.NewCrossOriginProtection()
-	}
-	var errKeys, errProxy, errTrust error
-	if g.crossOrigin != nil {
-		for _, origin := range origins.Origins {
-			if !strings.Contains(origin, "*") {
-				errTrust = errors.Join(errTrust, g.crossOrigin.AddTrustedOrigin(origin))
-			}
-		}
-	}
-	g.keys, errKeys = auth.New(cfg.Auth, prev.keys)
-	g.proxy, errProxy = upstream.New(cfg.Upstream, prev.proxy)
-	middleware, errCORS := cors.New(origins)
-	if err := errors.Join(errKeys, errProxy, errCORS, errTrust); err != nil {
-		return nil, err
-	}
-	g.cors = middleware(http.HandlerFunc(s.dispatch))
-	return g, nil
-}
-
-// NeedRestart names the settings of the config in force that only a restart
-// puts into effect.
-func (s *Server) NeedRestart() []string {
-	old, now := s.loaded.Load(), s.gateway.Load().config
-	var names []string
-	for name, same := range map[string]bool{
-		"server.host":            old.Server.Host == now.Server.Host,
-		"server.port":            old.Server.Port == now.Server.Port,
-		"server.tls":             old.Server.TLS == now.Server.TLS,
-		"server.max_connections": old.Server.MaxConnections == now.Server.MaxConnections,
-		"logs":                   old.Logs == now.Logs,
-	} {
-		if !same {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }

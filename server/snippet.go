@@ -4,10 +4,13 @@ package server
 // command line, the dashboard and README.md, "Clients".
 
 import (
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -24,21 +27,43 @@ type SnippetValues struct {
 	AnthropicModel   string // and in Anthropic's
 }
 
+// SnippetValuesOf returns what the settings of a client take from c: the addresses, a
+// shell expression for an admin key, and a model of each dialect.
+func SnippetValuesOf(c *Config) SnippetValues {
+	v := SnippetValues{
+		OpenAIBaseURL: c.Server.URL() + "/v1", AnthropicBaseURL: c.Server.URL(), Key: "$PROXYCAST_KEY",
+		OpenAIModel: "demo-1", AnthropicModel: "demo-1",
+	}
+	if _, err := os.Stat(c.Auth.AdminKeyFile); err == nil {
+		v.Key = "$(cat '" + c.Auth.AdminKeyFile + "')"
+	}
+	for _, p := range c.Upstream.Providers {
+		for _, model := range p.Models {
+			if p.Missing != "" || strings.Contains(model, "*") {
+				continue
+			}
+			switch {
+			case p.Type == "openai" && v.OpenAIModel == "demo-1":
+				v.OpenAIModel = model
+			case p.Type == "anthropic" && v.AnthropicModel == "demo-1":
+				v.AnthropicModel = model
+			}
+		}
+	}
+	return v
+}
+
 // Snippet returns the settings of a client, which is one of Snippets. Another is
 // ErrClient, with the names of all.
 func Snippet(client string, values SnippetValues) (string, error) {
-	for _, s := range snippets {
-		if s.client != client {
-			continue
-		}
-		text := template.Must(template.New(client).Funcs(snippetQuotes).Parse(s.text))
-		var b strings.Builder
-		if err := text.Execute(&b, values); err != nil {
-			return "", fmt.Errorf("server: snippet %s: %w", client, err)
-		}
-		return b.String(), nil
+	if !slices.Contains(Snippets(), client) {
+		return "", fmt.Errorf("%w %q; there are %s", ErrClient, client, strings.Join(Snippets(), ", "))
 	}
-	return "", fmt.Errorf("%w %q; there are %s", ErrClient, client, strings.Join(Snippets(), ", "))
+	var b strings.Builder
+	if err := snippetTemplates.ExecuteTemplate(&b, client, values); err != nil {
+		return "", fmt.Errorf("server: snippet %s: %w", client, err)
+	}
+	return b.String(), nil
 }
 
 // showSnippets answers GET /_snippets: the settings of every client, with the model of
@@ -55,27 +80,30 @@ func showSnippets(x *exchange, r *http.Request) {
 		Title  string `json:"title"`
 		Text   string `json:"text"`
 	}
-	list := make([]shown, len(snippets))
-	for i, s := range snippets {
-		text, err := Snippet(s.client, values)
+	list := make([]shown, len(clients))
+	for i, c := range clients {
+		text, err := Snippet(c.name, values)
 		if err != nil {
 			panic(err) // the templates are ours, and tested with odd values
 		}
-		list[i] = shown{s.client, s.title, text}
+		list[i] = shown{c.name, c.title, text}
 	}
 	x.sendJSON(http.StatusOK, map[string]any{"snippets": list})
 }
 
 // Snippets names the clients that there is a snippet for.
 func Snippets() []string {
-	names := make([]string, len(snippets))
-	for i, s := range snippets {
-		names[i] = s.client
+	names := make([]string, len(clients))
+	for i, c := range clients {
+		names[i] = c.name
 	}
 	return names
 }
 
-var snippetQuotes = template.FuncMap{
+//go:embed snippets.txt
+var snippetTexts string
+
+var snippetTemplates = template.Must(template.New("").Funcs(template.FuncMap{
 	// string quotes for JSON, JavaScript, Python and TOML, also within '…' of a shell.
 	"string": func(text string) (string, error) {
 		quoted, err := json.Marshal(text)
@@ -93,129 +121,19 @@ var snippetQuotes = template.FuncMap{
 		return key
 	},
 	"prefixed": strings.HasPrefix,
-}
+}).Parse(snippetTexts))
 
-var snippets = []struct{ client, title, text string }{
-	{"claude-code", "Claude Code", `export ANTHROPIC_BASE_URL={{shell .AnthropicBaseURL}}
-export ANTHROPIC_AUTH_TOKEN="{{.Key}}"
-unset ANTHROPIC_API_KEY
-{{- if not (prefixed .AnthropicModel "claude-")}}
-export ANTHROPIC_MODEL={{shell .AnthropicModel}} ANTHROPIC_DEFAULT_HAIKU_MODEL={{shell .AnthropicModel}}
-{{- end}}
-claude
-`},
-	{"codex", "Codex", `# ~/.codex/config.toml
-# In the shell: export PROXYCAST_KEY="{{.Key}}"
-model = {{string .OpenAIModel}}
-model_provider = "proxycast"
-
-[model_providers.proxycast]
-name = "ProxyCast"
-base_url = {{string .OpenAIBaseURL}}
-env_key = "PROXYCAST_KEY"
-wire_api = "responses"
-`},
-	{"openai", "OpenAI, Python", `# pip install openai
-# In the shell: export PROXYCAST_KEY="{{.Key}}"
-import os
-from openai import OpenAI
-
-client = OpenAI(base_url={{string .OpenAIBaseURL}}, api_key=os.environ["PROXYCAST_KEY"])
-reply = client.chat.completions.create(
-    model={{string .OpenAIModel}},
-    messages=[{"role": "user", "content": "Hello!"}],
-)
-print(reply.choices[0].message.content)
-`},
-	{"openai-js", "OpenAI, JavaScript", `// npm install openai
-// In the shell: export PROXYCAST_KEY="{{.Key}}"
-import OpenAI from "openai";
-
-const client = new OpenAI({ baseURL: {{string .OpenAIBaseURL}}, apiKey: process.env.PROXYCAST_KEY });
-const reply = await client.chat.completions.create({
-  model: {{string .OpenAIModel}},
-  messages: [{ role: "user", content: "Hello!" }],
-});
-console.log(reply.choices[0].message.content);
-`},
-	{"anthropic", "Anthropic, Python", `# pip install anthropic
-# In the shell: export PROXYCAST_KEY="{{.Key}}"
-import os
-from anthropic import Anthropic
-
-client = Anthropic(base_url={{string .AnthropicBaseURL}}, api_key=os.environ["PROXYCAST_KEY"])
-reply = client.messages.create(
-    model={{string .AnthropicModel}},
-    max_tokens=1024,
-    messages=[{"role": "user", "content": "Hello!"}],
-)
-print(reply.content[0].text)
-`},
-	{"anthropic-js", "Anthropic, JavaScript", `// npm install @anthropic-ai/sdk
-// In the shell: export PROXYCAST_KEY="{{.Key}}"
-import Anthropic from "@anthropic-ai/sdk";
-
-const client = new Anthropic({ baseURL: {{string .AnthropicBaseURL}}, apiKey: process.env.PROXYCAST_KEY });
-const reply = await client.messages.create({
-  model: {{string .AnthropicModel}},
-  max_tokens: 1024,
-  messages: [{ role: "user", content: "Hello!" }],
-});
-console.log(reply.content[0].text);
-`},
-	{"ai-sdk", "AI SDK", `// npm install ai @ai-sdk/openai @ai-sdk/anthropic
-// In the shell: export PROXYCAST_KEY="{{.Key}}"
-import { generateText } from "ai";
-import { createOpenAI } from "@ai-sdk/openai";
-import { createAnthropic } from "@ai-sdk/anthropic";
-
-const apiKey = process.env.PROXYCAST_KEY;
-const openai = createOpenAI({ baseURL: {{string .OpenAIBaseURL}}, apiKey });
-// With /v1, unlike Anthropic's own SDK.
-const anthropic = createAnthropic({ baseURL: {{string (print .AnthropicBaseURL "/v1")}}, apiKey });
-
-for (const model of [openai({{string .OpenAIModel}}), anthropic({{string .AnthropicModel}})]) {
-  const { text } = await generateText({ model, prompt: "Hello!" });
-  console.log(text);
-}
-`},
-	{"langchain", "LangChain", `# pip install langchain-openai langchain-anthropic
-# In the shell: export PROXYCAST_KEY="{{.Key}}"
-import os
-from langchain_openai import ChatOpenAI
-from langchain_anthropic import ChatAnthropic
-
-key = os.environ["PROXYCAST_KEY"]
-gpt = ChatOpenAI(model={{string .OpenAIModel}}, base_url={{string .OpenAIBaseURL}}, api_key=key)
-claude = ChatAnthropic(model={{string .AnthropicModel}}, base_url={{string .AnthropicBaseURL}}, api_key=key)
-print(gpt.invoke("Hello!").content)
-print(claude.invoke("Hello!").content)
-`},
-	// Cherry Studio adds /v1 itself, for both types.
-	{"cherry-studio", "Cherry Studio", `Settings > Model Provider > Add
-  Provider Type   OpenAI
-  API Key         {{typed .Key}}
-  API Host        {{.AnthropicBaseURL}}
-  Manage          lists the models, e.g. {{.OpenAIModel}}
-For Claude models a second provider: type Anthropic, the same key and host, e.g. {{.AnthropicModel}}
-
-设置 > 模型服务 > 添加
-  提供商类型      OpenAI
-  API 密钥        {{typed .Key}}
-  API 地址        {{.AnthropicBaseURL}}
-  管理            列出模型，例如 {{.OpenAIModel}}
-Claude 模型请再添加一个提供商：类型选 Anthropic，密钥和地址相同，例如 {{.AnthropicModel}}
-`},
-	{"cursor", "Cursor", `Cursor Settings > Models > API Keys
-  OpenAI API Key             {{typed .Key}}
-  Override OpenAI Base URL   {{.OpenAIBaseURL}}
-  Add model                  {{.OpenAIModel}}
-Cursor calls from its own servers: the gateway needs a public address and TLS.
-`},
-	{"curl", "curl", `KEY="{{.Key}}"
-curl {{shell (print .OpenAIBaseURL "/chat/completions")}} -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \
-  -d '{"model":{{string .OpenAIModel}},"messages":[{"role":"user","content":"Hello!"}]}'
-curl {{shell (print .AnthropicBaseURL "/v1/messages")}} -H "x-api-key: $KEY" -H 'Content-Type: application/json' \
-  -d '{"model":{{string .AnthropicModel}},"max_tokens":200,"messages":[{"role":"user","content":"Hello!"}]}'
-`},
+// clients are those that there is a snippet for, as the dashboard orders and titles them.
+var clients = []struct{ name, title string }{
+	{"claude-code", "Claude Code"},
+	{"codex", "Codex"},
+	{"openai", "OpenAI, Python"},
+	{"openai-js", "OpenAI, JavaScript"},
+	{"anthropic", "Anthropic, Python"},
+	{"anthropic-js", "Anthropic, JavaScript"},
+	{"ai-sdk", "AI SDK"},
+	{"langchain", "LangChain"},
+	{"cherry-studio", "Cherry Studio"},
+	{"cursor", "Cursor"},
+	{"curl", "curl"},
 }

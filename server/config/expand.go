@@ -8,6 +8,8 @@ import (
 	"strings"
 )
 
+// References: what a string of the file takes from the environment or another file.
+
 // expandReferences replaces ${NAME} by the variable, ${file:path} by the
 // file's content without one line end, and $$ by a dollar. Any other dollar
 // stands for itself. Relative paths start at dir. An error never quotes what was read.

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 )
 
+// What is wrong with a config, where, and what was meant.
+
 // Fault is one thing that is wrong with a config file.
 type Fault struct {
 	File    string `json:"-"`      // as the user named it

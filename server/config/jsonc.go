@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 )
 
+// JSON with comments, as nodes that know their place in the text.
+
 const (
 	byteOrderMark = "\ufeff"
 	maxJSONDepth  = 100

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// The same fields and tags that the decoder fills, as a JSON Schema.
+
 // Schema is the JSON Schema (2020-12) of config.json, indented, for editors.
 // It describes keys, types and forms; what values mean together only Load knows.
 func Schema() []byte {
