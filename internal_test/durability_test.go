@@ -202,7 +202,7 @@ func tear(t testing.TB, path string, chance *rand.Rand) {
 // A log that is moved or removed under load comes back; no request fails for it,
 // and what was moved holds what the new file does not.
 func TestLogMoved(t *testing.T) {
-	harness.Slow(t)
+	t.Parallel()
 	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	crowd := g.crowded(t, "moved", 4)

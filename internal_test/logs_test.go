@@ -2,13 +2,10 @@
 package gateway_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -152,27 +149,6 @@ func TestRecordBeforeEnd(t *testing.T) {
 	f("own error", ok(""), 400, "{")
 }
 
-// A log that is taken away comes back; no request fails for it.
-func TestLogTakenAway(t *testing.T) {
-	p := harness.NewProvider(t, ok(chatReply).serve(whole))
-	g := start(t, relayTo(p, "openai"))
-	send := func() {
-		t.Helper()
-		if r := g.Send(t, "POST", "/v1/chat/completions", chatRequest); r.Status != 200 {
-			t.Fatalf("%d %s", r.Status, r.Body)
-		}
-	}
-	send()
-	if err := os.Rename(g.LogFile(), g.LogFile()+".moved"); err != nil {
-		t.Fatal(err)
-	}
-	harness.Eventually(t, "the log is written again", func() bool {
-		send()
-		_, err := os.Stat(g.LogFile())
-		return err == nil
-	})
-}
-
 // Exports hold every row that matches, whatever their number.
 func TestLogExport(t *testing.T) {
 	p := harness.NewProvider(t, ok(chatReply).serve(whole))
@@ -208,55 +184,5 @@ func TestLogExport(t *testing.T) {
 				t.Errorf("a formula: %q", cell)
 			}
 		}
-	}
-}
-
-// follow gives each new row as an event, and resumes where a reader left.
-func TestLogFollow(t *testing.T) {
-	p := harness.NewProvider(t, ok(chatReply).serve(whole))
-	g := start(t, relayTo(p, "openai"))
-	follow := func(header ...string) (*bufio.Reader, func()) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
-		res, err := g.Client.Do(g.Request(ctx, "GET", "/_logs?follow=1&model=m-*", "", append(header, "Authorization: Bearer "+harness.AdminKey)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-			t.Fatalf("%d %v", res.StatusCode, res.Header)
-		}
-		return bufio.NewReader(res.Body), func() { cancel(); res.Body.Close() }
-	}
-	next := func(in *bufio.Reader) (id string, rec record) {
-		t.Helper()
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			if value, ok := strings.CutPrefix(line, "id:"); ok {
-				id = strings.TrimSpace(value)
-			}
-			if value, ok := strings.CutPrefix(line, "data:"); ok && json.Unmarshal([]byte(value), &rec) == nil && rec.Seq > 0 {
-				return id, rec
-			}
-		}
-	}
-	send := func(model string) { g.Send(t, "POST", "/v1/chat/completions", `{"model":"`+model+`"}`) }
-	in, leave := follow()
-	send("m-1")
-	send("other")
-	send("m-2")
-	_, first := next(in)
-	id, second := next(in)
-	if first.Model != "m-1" || second.Model != "m-2" || id != fmt.Sprint(second.Seq) {
-		t.Errorf("%q, then %q with the id %s", first.Model, second.Model, id)
-	}
-	leave()
-	send("m-3")
-	in, leave = follow("Last-Event-ID: " + id)
-	defer leave()
-	if _, rec := next(in); rec.Model != "m-3" {
-		t.Errorf("after %s came %q", id, rec.Model)
 	}
 }

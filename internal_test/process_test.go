@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -208,50 +207,4 @@ func TestReloadChangedFile(t *testing.T) {
 	harness.Eventually(t, "the added key works", func() bool {
 		return g.Send(t, "GET", "/v1/models", "", "Authorization: Bearer "+added).Status == 200
 	})
-}
-
-// What a client saw end stands in the log, even when the process is killed.
-func TestKill(t *testing.T) {
-	p := harness.NewProvider(t, ok(chatReply).serve(whole))
-	cfg := harness.WithDefaults(relayTo(p, "openai"))
-	dir := t.TempDir()
-	for round := range 3 {
-		g := startIn(t, dir, cfg)
-		before := len(g.Records(t))
-		var mu sync.Mutex
-		var ended []string
-		var working sync.WaitGroup
-		for range 8 {
-			working.Go(func() {
-				for {
-					r, err := g.Try(g.Request(context.Background(), "POST", "/v1/chat/completions", chatRequest))
-					if err != nil || r.Cut != nil {
-						return
-					}
-					mu.Lock()
-					ended = append(ended, r.Header.Get("X-Request-Id"))
-					mu.Unlock()
-				}
-			})
-		}
-		harness.Eventually(t, "requests have ended", func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return len(ended) >= 100
-		})
-		g.Signal(t, syscall.SIGKILL)
-		working.Wait()
-		again := startIn(t, dir, nil)
-		logged := map[string]bool{}
-		for _, rec := range again.Records(t)[before:] {
-			logged[rec.ID] = true
-		}
-		for _, id := range ended {
-			if !logged[id] {
-				t.Fatalf("round %d: %s ended and has no record (%d ended, %d records)", round, id, len(ended), len(logged))
-			}
-		}
-		again.Signal(t, syscall.SIGTERM)
-		again.Exit(t, harness.Patience)
-	}
 }

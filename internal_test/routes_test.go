@@ -140,7 +140,7 @@ func TestHost(t *testing.T) {
 	}
 	f("localhost", 200)
 	f("localhost:9090", 200)
-	f("127.0.0.1:1", 200)
+	f("127.9.9.9:1", 200)
 	f("[::1]:9090", 200)
 	f("gateway.example", 200)
 	f("GATEWAY.example:8080", 200)
@@ -157,7 +157,7 @@ func TestHost(t *testing.T) {
 
 func TestOperatorRoutes(t *testing.T) {
 	g, _ := startBoth(t)
-	for _, route := range []string{"GET /_logs", "GET /_status"} {
+	for _, route := range []string{"GET /_logs", "GET /_status", "GET /metrics"} {
 		method, path, _ := strings.Cut(route, " ")
 		t.Run("ordinary key "+route, func(t *testing.T) {
 			r := g.Raw(t, []byte(wireRequest(method, path, "", "Content-Length: 0", "Origin: http://localhost:3000")), 0)
@@ -189,6 +189,7 @@ func TestOperatorRoutes(t *testing.T) {
 		}
 	}
 	g.Expect(t, 0) // successful operator calls are not recorded
+	noCORS(t, g.Send(t, "OPTIONS", "/_nothing", "", "Origin: http://localhost:3000", "Access-Control-Request-Method: GET"))
 	g.SecretFree(t)
 }
 

@@ -80,6 +80,17 @@ func WriteFile(t testing.TB, dir, name, text string) string {
 	return path
 }
 
+// PlaceFile writes a file with that mode, and the folders to it.
+func PlaceFile(t testing.TB, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Start runs the gateway with cfg over the tests' defaults and waits until it listens.
 func Start(t testing.TB, cfg Object, env ...string) *Gateway {
 	t.Helper()

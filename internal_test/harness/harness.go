@@ -88,12 +88,15 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// NeedTool is Missing unless the program is there; install is the line that installs it.
-func NeedTool(t testing.TB, name, install string) {
+// NeedTool returns the program's path, and is Missing without it; install is the line that
+// installs it.
+func NeedTool(t testing.TB, name, install string) string {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
+	path, err := exec.LookPath(name)
+	if err != nil {
 		Missing(t, "%s is missing: %s", name, install)
 	}
+	return path
 }
 
 // NeedModule is Missing unless Node is there, and the module in folder, a path from the
