@@ -272,6 +272,11 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s again: %s, want 304", path, res.Status)
 		}
 	}
+	for _, path := range []string{"/_ui", "/"} {
+		if res := g.do(t, visitor(t), "GET", path, "", "Accept: text/html,*/*"); res.StatusCode != http.StatusFound || res.Header.Get("Location") != "/_ui/" {
+			t.Errorf("a browser at %s: %s to %s", path, res.Status, res.Header.Get("Location"))
+		}
+	}
 	for _, path := range []string{"/_ui/missing.js", "/_ui/../config.json", "/_ui/%2e%2e/config.json", "/_ui/pages/"} {
 		if res := g.do(t, visitor(t), "GET", path, ""); res.StatusCode == http.StatusOK {
 			t.Errorf("%s: %s", path, res.Status)
