@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // sum is what /_stats says of some records.
@@ -48,9 +50,9 @@ type statistics struct {
 
 func (g *gateway) stats(t testing.TB, query string) (s statistics) {
 	t.Helper()
-	r := g.send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+adminKey)
-	if r.status != 200 || json.Unmarshal(r.body, &s) != nil {
-		t.Fatalf("/_stats?%s: %d %s", query, r.status, r.body)
+	r := g.Send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+harness.AdminKey)
+	if r.Status != 200 || json.Unmarshal(r.Body, &s) != nil {
+		t.Fatalf("/_stats?%s: %d %s", query, r.Status, r.Body)
 	}
 	if s.Truncated {
 		t.Errorf("/_stats?%s is truncated", query)
@@ -201,7 +203,7 @@ func (l *longLog) testStats(t *testing.T) {
 	f("window=30h&by=model,provider", "model,provider", 0)
 	f("window=9h&by=key,model", "model,key", 0)
 	for _, query := range []string{"by=path", "by=", "by=model,", "by=key,key", "by=model,provider,key", "window=0s", "step=1ms", "window=7d&step=1s", "limit=5"} {
-		checkError(t, l.send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+adminKey), "openai", 400)
+		checkError(t, l.Send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+harness.AdminKey), "openai", 400)
 	}
 }
 
@@ -218,8 +220,8 @@ func (l *longLog) testRestart(t *testing.T) {
 		return string(text)
 	}
 	rows, stats := l.chosen(t, ""), told(l.gateway)
-	l.signal(t, syscall.SIGTERM)
-	if code := l.exit(t, patience); code != 0 {
+	l.Signal(t, syscall.SIGTERM)
+	if code := l.Exit(t, harness.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	begin := time.Now()

@@ -337,68 +337,6 @@ func TestUnfinishedStreamNeverLooksFinished(t *testing.T) {
 	check("provider's own error", stream(chunk, failed), chunk, true, "server_error")
 }
 
-func TestShortReplyIsBroken(t *testing.T) {
-	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		io.WriteString(w, `{"id":`)
-		w.(http.Flusher).Flush()
-		panic(http.ErrAbortHandler)
-	})
-	_, rep := relay(t, newProxy(t, nil, a.config("openai")), dialect.ChatCompletions, chat)
-	if !rep.Aborted || rep.Err.Code != "reply_cut" {
-		t.Errorf("%+v", rep)
-	}
-}
-
-func TestTimeouts(t *testing.T) {
-	silent := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	check := func(name string, handler http.HandlerFunc, body string, limits upstream.Timeouts, want string, sent bool) {
-		t.Helper()
-		a := newProvider(t, handler)
-		cfg := a.config("openai")
-		cfg.Timeouts = limits
-		_, rep := relay(t, newProxy(t, nil, cfg), dialect.ChatCompletions, body)
-		if rep.Err == nil || rep.Err.Status != 504 || !strings.Contains(rep.Err.Message, "timeouts."+want+" ") || (rep.Status != 0) != sent {
-			t.Errorf("%s: %+v %v", name, rep, rep.Err)
-		}
-	}
-	const soon = 100 * time.Millisecond
-	streaming := `{"model":"m","stream":true}`
-	stall := func(w http.ResponseWriter, r *http.Request) {
-		stream(chunk)(w, r)
-		silent(w, r)
-	}
-	check("headers", silent, streaming, upstream.Timeouts{Headers: soon}, "headers", false)
-	check("a plain reply has the total", silent, chat, upstream.Timeouts{Headers: soon / 10, Total: soon}, "total", false)
-	check("first token", func(w http.ResponseWriter, r *http.Request) {
-		stream(": ping\n\n")(w, r)
-		silent(w, r)
-	}, streaming, upstream.Timeouts{FirstToken: soon}, "first_token", true)
-	check("idle", stall, streaming, upstream.Timeouts{FirstToken: time.Minute, Idle: soon}, "idle", true)
-	check("total", stall, streaming, upstream.Timeouts{Idle: time.Minute, Total: soon}, "total", true)
-}
-
-func TestClientGoingCancelsTheProvider(t *testing.T) {
-	cancelled := make(chan struct{})
-	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
-		stream(chunk)(w, r)
-		<-r.Context().Done()
-		close(cancelled)
-	})
-	ctx, leave := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, leave)
-	_, rep := relay(t, newProxy(t, nil, a.config("openai")), dialect.ChatCompletions, `{"model":"m","stream":true}`,
-		func(r *http.Request) { *r = *r.WithContext(ctx) })
-	if rep.Status != 499 || !rep.Aborted || rep.Err.Code != "client_closed" {
-		t.Errorf("%+v %v", rep, rep.Err)
-	}
-	select {
-	case <-cancelled:
-	case <-time.After(5 * time.Second):
-		t.Error("the provider's request was not cancelled")
-	}
-}
-
 func TestShutdownIsToldToTheClient(t *testing.T) {
 	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		stream(chunk)(w, r)
