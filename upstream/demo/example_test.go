@@ -15,11 +15,11 @@ func structured(t *testing.T, schema string) string {
 
 func TestExamples(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"type":"string"}`:  `"demo"`,
-		`{"type":"integer"}`: `1`,
-		`{"type":"number"}`:  `1`,
-		`{"type":"boolean"}`: `true`,
-		`{"type":"null"}`:    `null`,
+		`{"type":"string"}`:                           `"demo"`,
+		`{"type":"integer"}`:                          `1`,
+		`{"type":"number"}`:                           `1`,
+		`{"type":"boolean"}`:                          `true`,
+		`{"type":"null"}`:                             `null`,
 		`{"type":"array","items":{"type":"integer"}}`: `[]`,
 		`{"type":"object","required":["b"]}`:          `{}`,
 		`{"type":["string","null"]}`:                  `"demo"`,
