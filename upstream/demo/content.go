@@ -60,15 +60,17 @@ func (p part) tokens() int {
 
 // textTokens counts a value that is a string or an array of parts, and takes any other for nothing. It looks no deeper,
 // so that nested values cost no more.
-func textTokens(raw json.RawMessage) int {
+func textTokens(raw json.RawMessage) (n int) {
 	var text string
 	var parts []struct{ Text string }
-	if json.Unmarshal(raw, &text) != nil {
-		_ = json.Unmarshal(raw, &parts) // what is no part has no text
-	}
-	n := countTokens(text)
-	for _, p := range parts {
-		n += countTokens(p.Text)
+	switch {
+	case raw == nil:
+	case json.Unmarshal(raw, &text) == nil:
+		n = countTokens(text)
+	case json.Unmarshal(raw, &parts) == nil:
+		for _, p := range parts {
+			n += countTokens(p.Text)
+		}
 	}
 	return n
 }

@@ -1,7 +1,8 @@
 // Package demo is the built-in provider. It answers in this process, in both dialects, so that a first answer, a first
-// stream and a first embedding need no account and no network, and a fault of a provider can be seen once: the model's
-// name asks for it. What the model says is always the same few sentences; shapes, token counts and refusals are those
-// of a careful provider.
+// stream and a first embedding need no account and no network; models such as demo-cut show how a provider fails.
+//
+// Its model says the same few sentences every time, in the wire shapes and with the token counts and refusals of a real
+// provider. It ignores the options that shape what a real model says, such as temperature, stop sequences and n.
 package demo
 
 import (
@@ -89,7 +90,7 @@ func (Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// maxBody bounds a request's body: it becomes a tree of values, many times its size.
+// maxBody bounds a request's body, since the values read from it can take many times its size.
 const maxBody = 1 << 20
 
 var errTooLarge = &fault{status: http.StatusRequestEntityTooLarge, message: "the demo provider takes requests of 1 MiB at most"}

@@ -50,30 +50,26 @@ func (c call) embeddings() (reply, error) {
 	return reply{body: fill(`{"object":"list","data":%s,"model":%s,"usage":{"prompt_tokens":%s,"total_tokens":%s}}`, data, c.model, read, read)}, nil
 }
 
-// embed returns the unit vector of text: each of its words, whatever their order and case, adds to places that its hash
-// chooses, so that texts which share words are near each other.
+// embed returns the unit vector of text: each of its words, whatever their order and case, adds to the place that its
+// hash chooses, so that texts which share words are near each other.
 func embed(text string, dimensions int) []float32 {
 	v := make([]float64, dimensions)
 	for token := range tokens(strings.ToLower(text)) {
-		h := fnv.New64a()
+		h := fnv.New32a()
 		h.Write([]byte(strings.TrimSpace(token)))
-		bits := h.Sum64()
-		for range 4 {
-			place := int((bits >> 1 & 0x7fff) % uint64(dimensions))
-			v[place] += 1 - 2*float64(bits&1)
-			bits >>= 16
-		}
+		bits := h.Sum32()
+		v[bits>>1%uint32(dimensions)] += 1 - 2*float64(bits&1)
 	}
-	sum := 0.0
+	square := 0.0
 	for _, x := range v {
-		sum += x * x
+		square += x * x
 	}
-	if sum == 0 {
-		v[0], sum = 1, 1
+	if square == 0 {
+		v[0], square = 1, 1
 	}
 	unit := make([]float32, dimensions)
 	for i, x := range v {
-		unit[i] = float32(x / math.Sqrt(sum))
+		unit[i] = float32(x / math.Sqrt(square))
 	}
 	return unit
 }

@@ -41,7 +41,7 @@ type request struct {
 	PreviousResponseID *string `json:"previous_response_id"` // responses
 }
 
-// prompt takes the messages from a field of q, and allows them the roles of its dialect.
+// prompt returns what q asks for. messages are those of field; each needs one of roles.
 func (q *request) prompt(field string, messages []message, roles ...string) (*prompt, error) {
 	p := &prompt{tokens: q.System.tokens + q.Instructions.tokens}
 	for _, f := range []format{q.ResponseFormat, q.Text.Format, q.OutputConfig.Format} {
@@ -103,7 +103,7 @@ func (p *prompt) readMessages(field string, messages []message, roles []string) 
 	return nil
 }
 
-// setLimit takes in the most tokens of the answer, which a field may state.
+// setLimit sets the most tokens of the answer to n, the value of a field; nil if the request lacks it.
 func (p *prompt) setLimit(field string, n *int) error {
 	if n == nil {
 		return nil

@@ -17,7 +17,7 @@ type tool struct {
 	Function    *tool           `json:"function"`     // holds the fields above in chat
 }
 
-// readTools takes in the tools, which the model reads, and chooses the function that must be called, if one must.
+// readTools counts the tools, which the model reads, and chooses the function that must be called, if one must.
 func (p *prompt) readTools(tools []tool, choice toolChoice) error {
 	for _, t := range tools {
 		if t.Function != nil {
