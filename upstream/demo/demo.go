@@ -61,7 +61,7 @@ func (Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, context.Cause(ctx)
 	}
 	if req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/models") {
-		return plainResponse(req, models), nil
+		return reply{body: models}.response(req, false), nil
 	}
 	c, err := parseCall(req, body)
 	if err != nil {
@@ -75,19 +75,12 @@ func (Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return errorResponse(req, err), nil
 	}
-	if r.script != nil {
-		return streamResponse(req, r.script, c.behavior), nil
-	}
-	if c.behavior.slow {
+	if c.behavior.slow && r.script == nil {
 		if err := wait(ctx, c.behavior.pace.total(r.words)); err != nil {
 			return nil, err
 		}
 	}
-	res := plainResponse(req, r.body)
-	if c.behavior.cut {
-		res.Body = newBody(ctx, io.ErrUnexpectedEOF, step{data: r.body[:len(r.body)/2]})
-	}
-	return res, nil
+	return r.response(req, c.behavior.cut), nil
 }
 
 // maxBody bounds a request's body, since the values read from it can take many times its size.

@@ -43,20 +43,21 @@ func encode(v any) json.RawMessage {
 
 func newID(prefix string) string { return prefix + rand.Text() }
 
-func plainResponse(req *http.Request, body []byte) *http.Response {
-	res := newResponse(req, http.StatusOK, "application/json")
-	setBody(res, body)
-	return res
-}
-
-func streamResponse(req *http.Request, s *script, b behavior) *http.Response {
-	res := newResponse(req, http.StatusOK, "text/event-stream; charset=utf-8")
-	res.ContentLength = -1
-	if b.cut {
-		res.Body = newBody(req.Context(), io.ErrUnexpectedEOF, s.half()...)
+// response returns r as it is sent; one that is cut breaks off in the middle.
+func (r reply) response(req *http.Request, cut bool) *http.Response {
+	res := newResponse(req, http.StatusOK)
+	steps, end := []step{{data: r.body}}, io.EOF
+	if r.script == nil {
+		setLength(res, len(r.body))
 	} else {
-		res.Body = newBody(req.Context(), io.EOF, s.steps...)
+		res.Header.Set("Content-Type", "text/event-stream; charset=utf-8")
+		res.ContentLength = -1
+		steps = r.script.steps
 	}
+	if cut {
+		steps, end = half(steps), io.ErrUnexpectedEOF
+	}
+	res.Body = newBody(req.Context(), end, steps...)
 	return res
 }
 
@@ -66,9 +67,11 @@ func errorResponse(req *http.Request, err error) *http.Response {
 	if !errors.As(err, &f) {
 		f = &fault{status: http.StatusInternalServerError, message: err.Error()}
 	}
-	res := newResponse(req, f.status, "application/json")
+	res := newResponse(req, f.status)
 	d, idHeader := dialectOf(req.URL.Path)
-	setBody(res, f.body(d, res.Header.Get(idHeader)))
+	body := f.body(d, res.Header.Get(idHeader))
+	setLength(res, len(body))
+	res.Body = newBody(req.Context(), io.EOF, step{data: body})
 	switch f.status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, statusOverloaded:
 		res.Header.Set("Retry-After", "1")
@@ -76,10 +79,11 @@ func errorResponse(req *http.Request, err error) *http.Response {
 	return res
 }
 
-func newResponse(req *http.Request, status int, contentType string) *http.Response {
+// newResponse returns a response of JSON that lacks its body.
+func newResponse(req *http.Request, status int) *http.Response {
 	_, idHeader := dialectOf(req.URL.Path)
 	h := make(http.Header, 4)
-	h.Set("Content-Type", contentType)
+	h.Set("Content-Type", "application/json")
 	h.Set(idHeader, newID("req_"))
 	return &http.Response{
 		Status:     strconv.Itoa(status) + " " + http.StatusText(status),
@@ -92,8 +96,7 @@ func newResponse(req *http.Request, status int, contentType string) *http.Respon
 	}
 }
 
-func setBody(res *http.Response, body []byte) {
-	res.ContentLength = int64(len(body))
-	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
-	res.Body = newBody(res.Request.Context(), io.EOF, step{data: body})
+func setLength(res *http.Response, n int) {
+	res.ContentLength = int64(n)
+	res.Header.Set("Content-Length", strconv.Itoa(n))
 }

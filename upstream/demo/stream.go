@@ -58,8 +58,14 @@ func (s *script) token(name string, data []byte) {
 	s.event(name, data)
 }
 
-// half returns the steps of half of the tokens.
-func (s *script) half() []step { return s.steps[:(len(s.steps)+1)/2] }
+// half returns the steps of half of the tokens, or half of the only step.
+func half(steps []step) []step {
+	if len(steps) > 1 {
+		return steps[:(len(steps)+1)/2]
+	}
+	data := steps[0].data
+	return []step{{data: data[:len(data)/2]}}
+}
 
 // body is the body of a reply. Its Read waits until the next step is due; between reads nothing runs.
 type body struct {
