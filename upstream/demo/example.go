@@ -42,19 +42,17 @@ func exampleValue(schema json.RawMessage) string {
 	if len(property.Enum) > 0 {
 		return string(property.Enum[0])
 	}
-	if len(property.Type) > 0 {
-		switch property.Type[0] {
-		case "integer", "number":
-			return "1"
-		case "boolean":
-			return "true"
-		case "array":
-			return "[]"
-		case "object":
-			return "{}"
-		case "null":
-			return "null"
-		}
+	switch kind := append(property.Type, "string")[0]; kind {
+	case "integer", "number":
+		return "1"
+	case "boolean":
+		return "true"
+	case "array":
+		return "[]"
+	case "object":
+		return "{}"
+	case "null":
+		return "null"
 	}
 	return `"demo"`
 }
