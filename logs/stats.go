@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,10 +12,11 @@ import (
 
 // StatsQuery says what Store.Stats adds up. The zero Step gives no series.
 type StatsQuery struct {
-	Since, Until time.Time     // since <= Record.Time < until
-	Step         time.Duration // of a series; steps begin at its multiples in UTC
-	By           Grouping      // by model is by Record.Model, as asked for
-	Filter       Filter        // chooses among the records of that time; its own times are passed over
+	Since, Until time.Time      // since <= Record.Time < until
+	Step         time.Duration  // of a series; steps begin at its multiples in UTC, whole days at midnight
+	Zone         *time.Location // of midnight; nil: UTC
+	By           Grouping       // by model is by Record.Model, as asked for
+	Filter       Filter         // chooses among the records of that time; its own times are passed over
 }
 
 // Stats is what the records of a time add up to.
@@ -110,7 +113,7 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 	}
 	var q StatsQuery
 	window := defaultWindow
-	for _, name := range sortedNames(query) {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := strings.Join(query[name], ",")
 		switch name {
 		case "window", "step":
@@ -157,22 +160,59 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 // Truncated. An error is that of a file that cannot be read.
 func (s *Store) Stats(q StatsQuery) (Stats, error) {
 	f := q.Filter
-	f.since, f.until = q.Since, q.Until
-	f.sieve = newSieve(&f)
+	f.Before, f.since, f.until = 0, q.Since, q.Until
 	deadline := time.Now().Add(queryTime)
-	t := newTally(q.Step, q.By)
-	var rec Record
-	w := walk{store: s, sieve: &f.sieve, goOn: func() bool { return time.Now().Before(deadline) }, visit: func(_ uint64, line []byte) bool {
-		if s.parseInto(&rec, line) && f.Match(&rec) {
-			t.add(&rec)
-		}
+	t := newTally(steps{q.Step, cmp.Or(q.Zone, time.UTC)}, q.By)
+	w := s.walk(&f)
+	w.goOn = func() bool { return time.Now().Before(deadline) }
+	w.visit = func(l *line) bool {
+		t.add(l)
 		return true
-	}}
+	}
 	end, err := w.run()
 	if err != nil {
 		return Stats{}, err
 	}
 	stats := t.stats()
 	stats.Since, stats.Until, stats.Truncated = q.Since, q.Until, !end
+	stats.Step, stats.By, stats.PercentileError = q.Step.Seconds(), q.By.String(), percentileError
 	return stats, nil
+}
+
+// Grouping is the fields of a record that make groups. The zero Grouping makes none.
+type Grouping struct{ Model, Provider, Key bool }
+
+// parseGrouping reads one name or two with a comma between, in any order.
+func parseGrouping(text string) (by Grouping, ok bool) {
+	is := map[string]*bool{"model": &by.Model, "provider": &by.Provider, "key": &by.Key}
+	for name := range strings.SplitSeq(text, ",") {
+		field := is[name]
+		if field == nil || *field {
+			return Grouping{}, false
+		}
+		*field = true
+	}
+	return by, by != Grouping{true, true, true}
+}
+
+func (by Grouping) fields() (fields []field) {
+	if by.Model {
+		fields = append(fields, modelField)
+	}
+	if by.Provider {
+		fields = append(fields, providerField)
+	}
+	if by.Key {
+		fields = append(fields, keyField)
+	}
+	return fields
+}
+
+// String returns the names of the fields with commas between, in one order.
+func (by Grouping) String() string {
+	var names []string
+	for _, f := range by.fields() {
+		names = append(names, f.String())
+	}
+	return strings.Join(names, ",")
 }

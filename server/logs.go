@@ -1,12 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,7 +86,7 @@ func (x *exchange) pageOfLogs(filter logs.Filter) {
 // that breaks off ends in a broken connection.
 func (x *exchange) exportLines(r *http.Request, filter logs.Filter) {
 	x.begin("application/x-ndjson")
-	x.export(r, filter, func(_ *logs.Record, line []byte) error {
+	x.export(r, filter, func(line []byte) error {
 		if _, err := x.Write(line); err != nil {
 			return err
 		}
@@ -99,8 +101,8 @@ func (x *exchange) exportCSV(r *http.Request, filter logs.Filter) {
 	table := csv.NewWriter(x)
 	table.Write(logs.Fields())
 	row := make([]string, 0, len(logs.Fields()))
-	done := x.export(r, filter, func(rec *logs.Record, _ []byte) error {
-		row = rec.AppendTexts(row[:0])
+	done := x.export(r, filter, func(line []byte) error {
+		row = logs.AppendTexts(row[:0], line)
 		for i, cell := range row {
 			row[i] = plainCell(cell)
 		}
@@ -140,10 +142,10 @@ func (x *exchange) begin(contentType string) {
 }
 
 // export sends rows until the last one. It reports whether it came to the end.
-func (x *exchange) export(r *http.Request, filter logs.Filter, send func(rec *logs.Record, line []byte) error) bool {
+func (x *exchange) export(r *http.Request, filter logs.Filter, send func(line []byte) error) bool {
 	var failed error
-	err := x.server.log().Scan(r.Context(), filter, func(rec *logs.Record, line []byte) bool {
-		failed = send(rec, line)
+	err := x.server.log().Scan(r.Context(), filter, func(row logs.Row) bool {
+		failed = send(row.Line)
 		return failed == nil
 	})
 	x.aborted = err != nil || failed != nil
@@ -211,20 +213,18 @@ func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uin
 		return nil, 0, nil
 	}
 	filter.Limit, filter.Before = 0, last+1
-	err = x.server.log().Scan(ctx, filter, func(rec *logs.Record, line []byte) bool {
+	err = x.server.log().Scan(ctx, filter, func(row logs.Row) bool {
 		switch {
-		case rec.Seq <= after:
+		case row.Seq <= after:
 			return false
 		case len(rows) == want:
-			more = rec.Seq - after
+			more = row.Seq - after
 			return false
 		}
-		rows = append(rows, logs.Row{Seq: rec.Seq, Line: append([]byte(nil), line...)})
+		rows = append(rows, logs.Row{Seq: row.Seq, Line: bytes.Clone(row.Line)})
 		return true
 	})
-	for i, j := 0, len(rows)-1; i < j; i, j = i+1, j-1 {
-		rows[i], rows[j] = rows[j], rows[i]
-	}
+	slices.Reverse(rows)
 	return rows, more, err
 }
 
