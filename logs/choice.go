@@ -19,6 +19,11 @@ func (c *choice) match(l *line) bool {
 	return (len(c.is) == 0 || slices.ContainsFunc(c.is, holds)) && !slices.ContainsFunc(c.not, holds)
 }
 
+// leaveOut has f choose no record for which holds does.
+func (f *Filter) leaveOut(holds func(l *line) bool) {
+	f.choices = append(f.choices, choice{not: []test{{holds: holds}}})
+}
+
 // test is one value of a parameter. A line for which it holds has one of its needles;
 // there are none if that may show in more ways than they can tell.
 type test struct {

@@ -102,49 +102,47 @@ const (
 	otherGroups   = "other"
 )
 
-// ParseStats reads a query: window (15m, 24h, 7d; 1h if absent), step (likewise;
-// no series if absent), by (model, provider or key, or two of them with a comma
-// between, in any order), and the filters of ParseFilter, of which since and until
-// move the ends of the window. The error wraps ErrFilter.
+// ParseStats reads a query: window (15m, 24h, 7d; 1h if absent), step (likewise, 1d for
+// days of tz; no series if absent), by (model, provider or key, or two of them with a
+// comma between, in any order), and the filters of ParseFilter, of which since and until
+// move the ends of the window. What operators did, and what was refused without a key,
+// is left out unless the query names an endpoint, or a key. It passes over format. The
+// error wraps ErrFilter.
 func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 	now, err := inZone(query, now)
 	if err != nil {
 		return StatsQuery{}, err
 	}
-	var q StatsQuery
+	q := StatsQuery{Zone: now.Location()}
 	window := defaultWindow
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := strings.Join(query[name], ",")
 		switch name {
-		case "window", "step":
-			d, ok := parseAge(value)
-			if !ok || d < time.Second {
-				return StatsQuery{}, badValue(name, value, "a time such as 15m, 24h or 7d")
-			}
-			if name == "step" {
-				q.Step = d
-			} else {
-				window = d
-			}
+		case "window":
+			window, err = parseLength(name, value)
+		case "step":
+			q.Step, err = parseLength(name, value)
 		case "by":
-			by, ok := parseGrouping(value)
-			if !ok {
-				return StatsQuery{}, badValue(name, value, "model, provider or key, or two of them, as in model,key")
-			}
-			q.By = by
+			q.By, err = parseGrouping(value)
+		case "format":
 		default:
 			if !slices.Contains(strings.Split(filters, ", "), name) {
-				return StatsQuery{}, unknownParameter(name, "window, step, by, "+filters)
+				return StatsQuery{}, unknownParameter(name, "window, step, by, format, "+filters)
 			}
-			if err := q.Filter.take(name, query[name], now); err != nil {
-				return StatsQuery{}, err
-			}
+			err = q.Filter.take(name, query[name], now)
+		}
+		if err != nil {
+			return StatsQuery{}, err
 		}
 	}
-	if q.Until = q.Filter.until; q.Until.IsZero() {
-		q.Until = now.UTC()
+	if !query.Has("endpoint") {
+		q.Filter.leaveOut(func(l *line) bool { return string(l.textOf(endpointField)) == "operator" })
 	}
-	if q.Since = q.Filter.since; q.Since.IsZero() {
+	if !query.Has("key") {
+		q.Filter.leaveOut(func(l *line) bool { return l.values[keyField] == nil && l.numberOf(statusField) >= 400 })
+	}
+	q.Until, q.Since = cmp.Or(q.Filter.until, now.UTC()), q.Filter.since
+	if q.Since.IsZero() {
 		q.Since = q.Until.Add(-window)
 	}
 	switch {
@@ -154,6 +152,15 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 		return StatsQuery{}, fmt.Errorf("%w: the window has more than %d steps; make step longer", ErrFilter, maxSteps)
 	}
 	return q, nil
+}
+
+// parseLength reads the length of a window or step.
+func parseLength(name, value string) (time.Duration, error) {
+	d, ok := parseAge(value)
+	if !ok || d < time.Second {
+		return 0, badValue(name, value, "a time such as 15m, 24h or 7d")
+	}
+	return d, nil
 }
 
 // Stats adds up the records of q. It takes five seconds at most; then the answer is
@@ -183,16 +190,16 @@ func (s *Store) Stats(q StatsQuery) (Stats, error) {
 type Grouping struct{ Model, Provider, Key bool }
 
 // parseGrouping reads one name or two with a comma between, in any order.
-func parseGrouping(text string) (by Grouping, ok bool) {
+func parseGrouping(text string) (by Grouping, err error) {
 	is := map[string]*bool{"model": &by.Model, "provider": &by.Provider, "key": &by.Key}
 	for name := range strings.SplitSeq(text, ",") {
 		field := is[name]
-		if field == nil || *field {
-			return Grouping{}, false
+		if field == nil || *field || len(by.fields()) == 2 {
+			return Grouping{}, badValue("by", text, "model, provider or key, or two of them, as in model,key")
 		}
 		*field = true
 	}
-	return by, by != Grouping{true, true, true}
+	return by, nil
 }
 
 func (by Grouping) fields() (fields []field) {

@@ -103,14 +103,18 @@ func (x *exchange) exportCSV(r *http.Request, filter logs.Filter) {
 	row := make([]string, 0, len(logs.Fields()))
 	done := x.export(r, filter, func(line []byte) error {
 		row = logs.AppendTexts(row[:0], line)
-		for i, cell := range row {
-			row[i] = plainCell(cell)
-		}
-		return table.Write(row)
+		return table.Write(plainCells(row))
 	})
 	if table.Flush(); done && table.Error() != nil {
 		x.aborted = true
 	}
+}
+
+func plainCells(row []string) []string {
+	for i, cell := range row {
+		row[i] = plainCell(cell)
+	}
+	return row
 }
 
 // plainCell keeps a spreadsheet from taking a text for a formula (OWASP, CSV
@@ -279,14 +283,27 @@ func (f *follower) flush() error {
 // showStats answers GET /_stats.
 func showStats(x *exchange, r *http.Request) {
 	query, err := logs.ParseStats(r.URL.Query(), time.Now())
+	format := r.URL.Query().Get("format")
+	if err == nil && format != "" && format != "json" && format != "csv" {
+		err = fmt.Errorf("format=%.20q: want json or csv", format)
+	}
 	if err != nil {
 		x.failQuery(err)
 		return
 	}
 	stats, err := x.server.log().Stats(query)
-	if err != nil {
+	switch {
+	case err != nil:
 		x.failLog(err)
-		return
+	case format == "csv":
+		x.begin("text/csv; charset=utf-8")
+		table := csv.NewWriter(x)
+		for _, row := range stats.Table() {
+			table.Write(plainCells(row))
+		}
+		table.Flush()
+		x.aborted = table.Error() != nil
+	default:
+		x.sendJSON(http.StatusOK, stats)
 	}
-	x.sendJSON(http.StatusOK, stats)
 }
