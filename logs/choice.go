@@ -60,7 +60,7 @@ func statusTest(text string) (test, bool) {
 		errors := span{400, math.MaxInt}
 		return test{
 			holds:   func(l *line) bool { return errors.has(l.numberOf(statusField)) || l.hasError() },
-			needles: []needle{statusNeedle(errors), newNeedle(`"error_type"`)},
+			needles: []needle{statusNeedle(errors), memberNeedle(errorTypeField, nil)},
 		}, true
 	}
 	s, ok := parseStatus(text)
@@ -112,7 +112,7 @@ func idTest(text string) (test, bool) {
 		holds: func(l *line) bool {
 			return string(l.textOf(idField)) == text || string(l.textOf(upstreamIDField)) == text
 		},
-		needles: textNeedle(glob{[]byte(text)}),
+		needles: partNeedle(text),
 	}, true
 }
 
@@ -126,7 +126,7 @@ func errorTest(text string) (test, bool) {
 
 func globTest(f field, text string) test {
 	g := newGlob(text)
-	t := test{holds: func(l *line) bool { return g.match(l.textOf(f)) }, needles: textNeedle(g)}
+	t := test{holds: func(l *line) bool { return g.match(l.textOf(f)) }, needles: textNeedle(f, g)}
 	if f == providerField {
 		t.holds = func(l *line) bool {
 			return g.match(l.textOf(f)) ||

@@ -108,11 +108,12 @@ func hides(lines []byte) bool {
 	}
 }
 
-// needle is a text to look for, of printable ASCII that needs no escape.
+// needle is a text to look for, of printable ASCII that needs no escape. It may be the
+// name of a member, in its quotes, whose value must then be as wanted.
 type needle struct {
 	text   string
-	rare   int   // index of the byte that is rarest in lines, to look for first
-	number *span // what the number of the member that text names must be in; nil: anything may follow
+	rare   int                     // index of the byte that is rarest in lines, to look for first
+	wanted func(value []byte) bool // is given the value, and what follows; nil: anything may follow
 }
 
 // partNeedle returns none for a text that may be escaped.
@@ -123,40 +124,58 @@ func partNeedle(text string) []needle {
 	return []needle{newNeedle(text)}
 }
 
-// textNeedle is for a text that begins with the first part of g. The name of its member
-// is left out, since there may be spaces behind it.
-func textNeedle(g glob) []needle {
+// textNeedle is for a text of a member that begins with the first part of g.
+func textNeedle(f field, g glob) []needle {
 	begin := string(g[0])
-	switch {
-	case !isPlain(begin) || begin == "":
+	if begin == "" || !isPlain(begin) {
 		return nil
-	case len(g) == 1:
-		return []needle{newNeedle(`"` + begin + `"`)}
 	}
-	return []needle{newNeedle(`"` + begin)}
+	begin = `"` + begin
+	if len(g) == 1 {
+		begin += `"`
+	}
+	value, name := newNeedle(begin), memberNeedle(f, func(value []byte) bool { return bytes.HasPrefix(value, []byte(begin)) })
+	if value.often() < name.often() {
+		return []needle{value}
+	}
+	return []needle{name}
 }
 
 func statusNeedle(s span) needle {
-	n := newNeedle(`"status"`)
-	n.number = &s
+	return memberNeedle(statusField, func(value []byte) bool {
+		var status int64
+		for i := range min(digits(value), 9) {
+			status = 10*status + int64(value[i]-'0')
+		}
+		return s.has(status)
+	})
+}
+
+func memberNeedle(f field, wanted func(value []byte) bool) needle {
+	n := newNeedle(`"` + f.String() + `"`)
+	n.wanted = wanted
 	return n
 }
 
+// usual is what most lines look like, to tell which bytes are rare in them.
+const usual = `{"seq":20518,"time":"2026-11-23T10:20:30.045Z","id":"req_7F3A90C2E15B4D68","key":"dev","method":"POST",` +
+	`"path":"/v1/chat/completions","endpoint":"chat_completions","model":"gpt-4o","upstream_model":"gpt-4o","provider":"openai",` +
+	`"status":200,"stream":true,"duration_ms":1234.567,"ttft_ms":250.5,"input_tokens":1900,"output_tokens":28,` +
+	`"cache_read_tokens":900,"reasoning_tokens":16,"finish_reason":"stop","attempts":1,"request_bytes":8512,"response_bytes":4096,` +
+	`"client":"OpenAI/Python 1.51.0","remote":"127.0.0.1","upstream_id":"req_0c1e8d5f2b7a4963"}`
+
 func newNeedle(text string) needle {
-	const common = `",:_0123456789eotansirpdmcl` // the most common first, about
 	n := needle{text: text}
-	best := -1
-	for i := range len(text) {
-		rank := strings.IndexByte(common, text[i])
-		if rank < 0 {
-			rank = len(common)
-		}
-		if rank > best {
-			n.rare, best = i, rank
+	for i := range text {
+		if strings.Count(usual, text[i:i+1]) < n.often() {
+			n.rare = i
 		}
 	}
 	return n
 }
+
+// often is how often the rarest byte of n is in a line.
+func (n *needle) often() int { return strings.Count(usual, n.text[n.rare:n.rare+1]) }
 
 // in reports whether n is in lines.
 func (n *needle) in(lines []byte) bool {
@@ -167,23 +186,22 @@ func (n *needle) in(lines []byte) bool {
 		}
 		at += i
 		rest := lines[at-n.rare:]
-		if len(rest) >= len(n.text) && string(rest[:len(n.text)]) == n.text && n.followed(rest[len(n.text):]) {
+		if len(rest) < len(n.text) || string(rest[:len(n.text)]) != n.text {
+			continue
+		}
+		if n.wanted == nil || n.wanted(afterColon(rest[len(n.text):])) {
 			return true
 		}
 	}
 	return false
 }
 
-// followed reports whether rest, behind the text, begins with a number as n wants it.
-func (n *needle) followed(rest []byte) bool {
-	if n.number == nil {
-		return true
+// afterColon returns what stands behind a colon and spaces.
+func afterColon(rest []byte) []byte {
+	for i, c := range rest {
+		if c != ':' && c != ' ' && c != '\t' && c != '\r' {
+			return rest[i:]
+		}
 	}
-	const space = " \t\r"
-	rest = bytes.TrimLeft(rest, space+":")
-	var number int64
-	for i := range min(digits(rest), 9) {
-		number = 10*number + int64(rest[i]-'0')
-	}
-	return n.number.has(number)
+	return nil
 }
