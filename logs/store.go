@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"slices"
 	"sync"
@@ -69,7 +70,7 @@ func Open(cfg Config) (*Store, error) {
 		ring:    ring{limit: cfg.Ring},
 		news:    news{c: make(chan struct{})},
 		journal: newJournal(cfg),
-		trouble: trouble{out: os.Stderr},
+		trouble: trouble{out: log.Writer()},
 	}
 	if err := s.journal.open(); errors.Is(err, ErrLocked) {
 		return nil, err

@@ -12,11 +12,12 @@ import (
 
 // How much the gateway says. What is more is counted and left out.
 const (
-	messageBurst  = 100
-	messageEvery  = 200 * time.Millisecond // beyond the burst
-	maxMessage    = 16 << 10               // bytes: a panic's stack is the longest
-	maxUnread     = 256 << 10              // bytes that wait for a reader
-	messagesGrace = 500 * time.Millisecond // for them to be read at the end
+	messageBurst   = 100
+	messageEvery   = 200 * time.Millisecond // beyond the burst
+	maxMessage     = 16 << 10               // bytes: a panic's stack is the longest
+	maxUnread      = 256 << 10              // bytes that wait for a reader
+	shortestMasked = 8                      // bytes of a secret
+	messagesGrace  = 500 * time.Millisecond // for them to be read at the end
 )
 
 // Messages is the gateway's talk to its operator, behind the standard logger. It passes each message to a writer that may
@@ -86,6 +87,20 @@ func (m *Messages) admit(now time.Time) bool {
 	m.allowed--
 	return true
 }
+
+// maskOf returns what replaces secrets by a mask; a short one is a word.
+func maskOf(secrets []string) *strings.Replacer {
+	var pairs []string
+	for _, secret := range secrets {
+		if len(secret) >= shortestMasked {
+			pairs = append(pairs, secret, "***")
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// Mask masks the secrets of the config in force.
+func (s *Server) Mask(text string) string { return s.gateway.Load().mask.Replace(text) }
 
 // withoutQuotes cuts what net/http quotes of a reply that nobody asked for: a prompt or a credential may be in it.
 func withoutQuotes(text string) string {

@@ -24,6 +24,11 @@ func newAnswer(w http.ResponseWriter, r *http.Request, speaks dialect.Endpoint) 
 
 // begin sends the head.
 func (a *answer) begin(status int) {
+	h := a.w.Header()
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	if _, given := h["Content-Type"]; !given {
+		h["Content-Type"] = nil // or net/http guesses one from the bytes
+	}
 	a.status = status
 	a.w.WriteHeader(status)
 }

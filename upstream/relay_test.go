@@ -332,7 +332,10 @@ func TestUnfinishedStreamNeverLooksFinished(t *testing.T) {
 	check("clean end too early", stream(chunk), chunk, true, "reply_cut")
 	check("cut at a boundary", then(stream(chunk), cut), chunk, true, "reply_cut")
 	check("cut in an event", then(stream(chunk, `data: {"id"`), cut), chunk+`data: {"id"`, false, "reply_cut")
-	check("nothing at all", stream(), "", true, "reply_cut")
+	w, rep := relay(t, newProxy(t, nil, newProvider(t, stream()).config("openai")), dialect.ChatCompletions, `{"model":"m","stream":true}`)
+	if w.Body.Len() > 0 || rep.Status != 0 || rep.Aborted || rep.Err == nil || rep.Err.Status != 502 || rep.Err.Code != "reply_cut" {
+		t.Errorf("nothing at all: got %q, %+v", w.Body, rep) // the caller can still answer
+	}
 	failed := `data: {"error":{"message":"x","type":"server_error"}}` + "\n\n"
 	check("provider's own error", stream(chunk, failed), chunk, true, "server_error")
 }

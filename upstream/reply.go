@@ -87,14 +87,6 @@ func (s sink) Write(b []byte) (int, error) {
 
 // copy passes the reply until its end (nil) or until either side fails.
 func (p *reply) copy() error {
-	if !p.hold {
-		p.mu.Lock()
-		err := p.commit()
-		p.mu.Unlock()
-		if err != nil {
-			return errToClient{err}
-		}
-	}
 	if p.stream {
 		buf := streamBuffers.Get().(*[4 << 10]byte)
 		defer streamBuffers.Put(buf)
@@ -161,6 +153,8 @@ func (p *reply) take(b []byte) error {
 // mayCommit reports whether a held reply is to be committed now: it has content, or there is no room to hold it.
 func (p *reply) mayCommit() bool {
 	switch {
+	case !p.hold:
+		return len(p.held) > 0
 	case !p.stream:
 		return len(p.held) > maxHeldPlain || !p.reserve()
 	case p.complete:
@@ -246,7 +240,7 @@ func (p *reply) sendKeepalive() {
 		return
 	}
 	switch {
-	case !p.committed && !p.complete:
+	case !p.committed && p.hold && !p.complete: // another attempt may have another answer
 	case p.committed && !p.read.AtBoundary():
 	default:
 		if p.answer.status == 0 {
