@@ -68,6 +68,21 @@ func TestWhatIsSaid(t *testing.T) {
 	}
 }
 
+func TestFilesAreAccepted(t *testing.T) {
+	for path, body := range map[string]string{
+		"/chat/completions": `{"messages":[{"role":"user","content":[{"type":"text","text":"look"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},` +
+			`{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}},{"type":"file","file":{"filename":"a.pdf","file_data":"AAAA"}}]}]}`,
+		"/messages": `{"max_tokens":99,"messages":[{"role":"user","content":[{"type":"text","text":"look"},{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}},` +
+			`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AAAA"}}]}]}`,
+		"/responses": `{"input":[{"role":"user","content":[{"type":"input_text","text":"look"},{"type":"input_image","image_url":"data:image/png;base64,AAAA","detail":"low"},` +
+			`{"type":"input_file","filename":"a.pdf","file_data":"AAAA"}]}]}`,
+	} {
+		if r := read(t, path, body); !strings.Contains(r.Text, "“look”") || r.Input != 1 {
+			t.Errorf("%s: %+v", path, r)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	ends := map[string]string{"/chat/completions": "length", "/messages": "max_tokens", "/responses": "incomplete"}
 	for limit, want := range map[string]string{"1": "Hello", "2": "Hello!", "5": "Hello! This is ProxyCast"} {

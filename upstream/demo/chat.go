@@ -18,11 +18,7 @@ type chatCompletion struct {
 }
 
 func (c call) chatCompletions() (reply, error) {
-	var q request
-	if err := decode(c.body, &q); err != nil {
-		return reply{}, err
-	}
-	p, err := q.prompt("messages", q.Messages, "user", "assistant", "system", "developer", "tool", "function")
+	q, p, err := c.read("messages", "user", "assistant", "system", "developer", "tool", "function")
 	if err != nil {
 		return reply{}, err
 	}

@@ -16,19 +16,17 @@ type content struct {
 
 func (c *content) UnmarshalJSON(raw []byte) error {
 	*c = content{}
+	var err error
+	parts := make([]part, 1)
 	switch raw[0] {
 	case '"':
-		c.set = true
-		err := json.Unmarshal(raw, &c.text)
-		c.tokens = countTokens(c.text)
-		return err
+		err = json.Unmarshal(raw, &parts[0].Text)
 	case '[':
-		c.set = true
+		err = json.Unmarshal(raw, &parts)
 	default:
 		return nil
 	}
-	var parts []part
-	err := json.Unmarshal(raw, &parts)
+	c.set = true
 	var lines []string
 	for _, p := range parts {
 		if p.Text != "" {

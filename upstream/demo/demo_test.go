@@ -109,16 +109,13 @@ func TestShapes(t *testing.T) {
 	const claude = `"tools":[{"name":"f","input_schema":{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}}],"tool_choice":{"type":"any"}`
 	const respond = `"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}],"tool_choice":"required"`
 	const chunk = `data: {"id":"chatcmpl-ID","object":"chat.completion.chunk","created":0,"model":"demo-fast","choices":[`
-	const settings = `"frequency_penalty":0,"instructions":null,"max_output_tokens":1,"max_tool_calls":null,"metadata":{},"parallel_tool_calls":true,` +
-		`"presence_penalty":0,"prompt_cache_key":null,"prompt_cache_retention":null,"reasoning":{"effort":null,"summary":null},"safety_identifier":null,` +
-		`"service_tier":"default","store":false,"temperature":1,"text":{"format":{"type":"text"},"verbosity":"medium"},` +
-		`"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1,"truncation":"disabled","user":null}`
-	const begun = `"response":{"id":"resp_ID","object":"response","created_at":0,"completed_at":null,"status":"in_progress","background":false,"error":null,` +
-		`"incomplete_details":null,"model":"demo-fast","previous_response_id":null,"output":[],"usage":null,` + settings + "}\n\n"
-	const ended = `{"id":"resp_ID","object":"response","created_at":0,"completed_at":null,"status":"incomplete","background":false,"error":null,` +
+	limited := strings.Replace(responseSettings, `"max_output_tokens":null`, `"max_output_tokens":1`, 1)
+	begun := `"response":{"id":"resp_ID","object":"response","created_at":0,"completed_at":null,"status":"in_progress","background":false,"error":null,` +
+		`"incomplete_details":null,"model":"demo-fast","previous_response_id":null,"output":[],"usage":null,` + limited + "}}\n\n"
+	ended := `{"id":"resp_ID","object":"response","created_at":0,"completed_at":null,"status":"incomplete","background":false,"error":null,` +
 		`"incomplete_details":{"reason":"max_output_tokens"},"model":"demo-fast","previous_response_id":null,` +
 		`"output":[{"id":"msg_ID","type":"message","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"Hello","annotations":[],"logprobs":[]}]}],` +
-		`"usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":1,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":2},` + settings
+		`"usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":1,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":2},` + limited + `}`
 	const item = `,"item_id":"msg_ID","output_index":0`
 
 	for _, c := range []struct{ name, path, body, want string }{
@@ -210,7 +207,7 @@ func TestShapes(t *testing.T) {
 				`"background":false,"error":null,"incomplete_details":null,"model":"demo-fast","previous_response_id":null,` +
 				`"output":[{"id":"fc_ID","type":"function_call","status":"completed","call_id":"call_ID","name":"f","arguments":"{}"}],` +
 				`"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":0},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":13},` +
-				settings + "}\n\n")},
+				limited + "}}\n\n")},
 		{"embedding", "/embeddings", `"input":"hi","dimensions":1`,
 			`{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1]}],"model":"demo-fast","usage":{"prompt_tokens":1,"total_tokens":1}}`},
 		{"embedding in base64", "/embeddings", `"input":"hi","dimensions":1,"encoding_format":"base64"`,

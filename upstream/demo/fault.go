@@ -53,20 +53,17 @@ func (f *fault) body(d dialect.Dialect, requestID string) []byte {
 	return dialect.Failure{Status: f.status, Code: f.code, Param: f.param, Message: message, RequestID: requestID}.Body(d)
 }
 
-// decode reads a JSON object into each of views, which are structs. Its errors are faults that name the field.
-func decode(body []byte, views ...any) error {
-	for _, v := range views {
-		err := json.Unmarshal(body, v)
-		var wrong *json.UnmarshalTypeError
-		switch {
-		case err == nil:
-		case errors.As(err, &wrong) && wrong.Field == "":
-			return &fault{status: http.StatusBadRequest, message: "the request body is not a JSON object"}
-		case errors.As(err, &wrong):
-			return invalid(wrong.Field, "cannot be a JSON %s", wrong.Value)
-		default:
-			return &fault{status: http.StatusBadRequest, message: "the request body is not valid JSON: " + err.Error()}
-		}
+// decode reads a JSON object into v, a struct. Its errors are faults that name the field.
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return &fault{status: http.StatusBadRequest, message: "the request body is not a JSON object"}
+	case errors.As(err, &wrong):
+		return invalid(wrong.Field, "cannot be a JSON %s", wrong.Value)
 	}
-	return nil
+	return &fault{status: http.StatusBadRequest, message: "the request body is not valid JSON: " + err.Error()}
 }

@@ -4,17 +4,8 @@ package demo
 
 import "encoding/json"
 
-// messagesPrompt reads a request for a message, or for the count of what the model would read.
-func (c call) messagesPrompt() (q request, p *prompt, err error) {
-	if err := decode(c.body, &q); err != nil {
-		return q, nil, err
-	}
-	p, err = q.prompt("messages", q.Messages, "user", "assistant", "system")
-	return q, p, err
-}
-
 func (c call) countTokens() (reply, error) {
-	_, p, err := c.messagesPrompt()
+	_, p, err := c.read("messages", "user", "assistant", "system")
 	if err != nil {
 		return reply{}, err
 	}
@@ -22,7 +13,7 @@ func (c call) countTokens() (reply, error) {
 }
 
 func (c call) messages() (reply, error) {
-	q, p, err := c.messagesPrompt()
+	q, p, err := c.read("messages", "user", "assistant", "system")
 	if err != nil {
 		return reply{}, err
 	}

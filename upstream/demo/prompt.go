@@ -41,15 +41,22 @@ type request struct {
 	PreviousResponseID *string `json:"previous_response_id"` // responses
 }
 
-// prompt returns what q asks for. messages are those of field; each needs one of roles.
-func (q *request) prompt(field string, messages []message, roles ...string) (*prompt, error) {
-	p := &prompt{tokens: q.System.tokens + q.Instructions.tokens}
+// read returns a request and what it asks for. Its messages are those of field; each needs one of roles.
+func (c call) read(field string, roles ...string) (q request, p *prompt, err error) {
+	if err := decode(c.body, &q); err != nil {
+		return q, nil, err
+	}
+	messages := q.Messages
+	if field == "input" {
+		messages = q.Input
+	}
+	p = &prompt{tokens: q.System.tokens + q.Instructions.tokens}
 	for _, f := range []format{q.ResponseFormat, q.Text.Format, q.OutputConfig.Format} {
 		if f.Type != "" {
 			p.format = f
 		}
 	}
-	return p, cmp.Or(
+	return q, p, cmp.Or(
 		p.setLimit("max_tokens", q.MaxTokens),
 		p.setLimit("max_completion_tokens", q.MaxCompletionTokens),
 		p.setLimit("max_output_tokens", q.MaxOutputTokens),

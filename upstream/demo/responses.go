@@ -28,19 +28,17 @@ type response struct {
 }
 
 func (c call) responses() (reply, error) {
-	var q request
-	settings := defaultResponseSettings()
-	if err := decode(c.body, &q, &settings); err != nil {
+	q, p, err := c.read("input", "user", "assistant", "system", "developer")
+	if err != nil {
 		return reply{}, err
 	}
-	settings.complete()
+	settings, err := readSettings(c.body)
+	if err != nil {
+		return reply{}, err
+	}
 	if q.PreviousResponseID != nil {
 		return reply{}, &fault{status: http.StatusBadRequest, param: "previous_response_id", code: "previous_response_not_found",
 			message: "names a response that is not stored: the demo provider stores none"}
-	}
-	p, err := q.prompt("input", q.Input, "user", "assistant", "system", "developer")
-	if err != nil {
-		return reply{}, err
 	}
 	a := p.answer()
 	item := newResponsesItem(a)

@@ -7,15 +7,13 @@ import (
 	"testing"
 )
 
-// The members that OpenAI publishes of a Response which do not tell of its outcome, as they stand for a request that states none.
-const responseSettings = `{"background":false,"frequency_penalty":0,"instructions":null,"max_output_tokens":null,"max_tool_calls":null,"metadata":{},
-	"model":"demo-fast","object":"response","parallel_tool_calls":true,"presence_penalty":0,"previous_response_id":null,"prompt_cache_key":null,
-	"prompt_cache_retention":null,"reasoning":{"effort":null,"summary":null},"safety_identifier":null,"service_tier":"default","store":false,"temperature":1,
-	"text":{"format":{"type":"text"},"verbosity":"medium"},"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1,"truncation":"disabled","user":null}`
+// responseSettings are the members of a response that repeat the request, as they are where it states none.
+const responseSettings = `"frequency_penalty":0,"instructions":null,"max_output_tokens":null,"max_tool_calls":null,"metadata":{},"parallel_tool_calls":true,` +
+	`"presence_penalty":0,"prompt_cache_key":null,"prompt_cache_retention":null,"reasoning":{"effort":null,"summary":null},"safety_identifier":null,` +
+	`"service_tier":"default","store":false,"temperature":1,"text":{"format":{"type":"text"},"verbosity":"medium"},` +
+	`"tool_choice":"auto","tools":[],"top_logprobs":0,"top_p":1,"truncation":"disabled","user":null`
 
-// responseOutcome names the others.
-var responseOutcome = []string{"id", "created_at", "completed_at", "status", "error", "incomplete_details", "output", "usage"}
-
+// A response has every member that OpenAI publishes, with the value of the request where that states one.
 func TestResponseIsWhole(t *testing.T) {
 	for _, c := range []struct{ fields, want string }{
 		{``, `{}`},
@@ -32,13 +30,14 @@ func TestResponseIsWhole(t *testing.T) {
 			`"temperature":0,"tool_choice":"none","top_logprobs":3,"top_p":0.1,"truncation":"auto","user":"u"`, `same`},
 	} {
 		var want map[string]any
-		decode(t, json.RawMessage(responseSettings), &want)
+		decode(t, json.RawMessage(`{`+responseSettings+`}`), &want)
 		if c.want == "same" {
 			c.want = `{` + c.fields + `}`
 		}
 		decode(t, json.RawMessage(c.want), &want)
 		for _, response := range responsesOf(t, c.fields) {
-			for _, name := range responseOutcome {
+			for _, name := range []string{"id", "object", "created_at", "completed_at", "status", "background", "error",
+				"incomplete_details", "model", "previous_response_id", "output", "usage"} {
 				if _, ok := response[name]; !ok {
 					t.Errorf("%s: a response has no %s", c.fields, name)
 				}
@@ -61,15 +60,13 @@ func responsesOf(t *testing.T, fields string) (all []map[string]any) {
 		if data = strings.TrimPrefix(data, "data: "); !strings.HasPrefix(data, "{") {
 			continue
 		}
-		var event struct{ Response map[string]any }
-		var plain map[string]any
-		decode(t, json.RawMessage(data), &event)
-		decode(t, json.RawMessage(data), &plain)
-		if event.Response == nil && plain["object"] != nil {
-			event.Response = plain
+		var object map[string]any
+		decode(t, json.RawMessage(data), &object)
+		if response, ok := object["response"].(map[string]any); ok {
+			object = response
 		}
-		if event.Response != nil {
-			all = append(all, event.Response)
+		if object["object"] == "response" {
+			all = append(all, object)
 		}
 	}
 	if len(all) != 4 {

@@ -34,30 +34,18 @@ type responseSettings struct {
 	User        *string          `json:"user"`
 }
 
-// members are those of a JSON object.
-type members map[string]json.RawMessage
-
-// setDefault states a member that is missing or null.
-func (m members) setDefault(name, value string) {
-	if v := m[name]; v == nil || string(v) == "null" {
-		m[name] = json.RawMessage(value)
-	}
-}
-
-// defaultResponseSettings returns what a request is decoded into: null leaves a setting that is not nullable as it is.
-// complete sets the others.
-func defaultResponseSettings() (s responseSettings) {
+// readSettings returns the settings of a request, and OpenAI's defaults for those that it leaves out or has as null. A
+// null changes nothing in what is decoded into a number, a string or a struct, so these have their defaults before.
+func readSettings(body []byte) (s responseSettings, err error) {
 	s.ParallelToolCalls = true
 	s.ServiceTier = "default"
 	s.Temperature = 1
 	s.Text.Verbosity = "medium"
 	s.TopP = 1
 	s.Truncation = "disabled"
-	return s
-}
-
-// complete sets what a request left out.
-func (s *responseSettings) complete() {
+	if err := decode(body, &s); err != nil {
+		return s, err
+	}
 	if s.Metadata == nil {
 		s.Metadata = map[string]string{}
 	}
@@ -81,5 +69,16 @@ func (s *responseSettings) complete() {
 			t.setDefault("parameters", "null")
 			t.setDefault("strict", "false")
 		}
+	}
+	return s, nil
+}
+
+// members are those of a JSON object.
+type members map[string]json.RawMessage
+
+// setDefault states a member that is missing or null.
+func (m members) setDefault(name, value string) {
+	if v := m[name]; v == nil || string(v) == "null" {
+		m[name] = json.RawMessage(value)
 	}
 }

@@ -48,7 +48,7 @@ func TestPace(t *testing.T) {
 						t.Fatal(err)
 					}
 					if n == 0 || !strings.HasSuffix(string(buf[:n]), "\n\n") {
-						t.Errorf("%s %s: a read gives %q", model, path, buf[:n])
+						t.Errorf("%s %s: a read returns %q", model, path, buf[:n])
 					}
 					if strings.Contains(string(buf[:n]), "Hello") || len(at) > 0 {
 						at = append(at, time.Since(begin))
