@@ -199,14 +199,17 @@ func (c *cli) serve([]string) int {
 	})
 	signal.Stop(signals)
 	close(signals)
-	if err != nil {
+	switch {
+	case err != nil:
 		log.Print(err)
-		return exitOther
+	case s.Hurried():
+	default:
+		return exitClean
 	}
-	if s.Hurried() {
-		return exitOther
+	if errors.Is(err, server.ErrBind) {
+		return exitBind
 	}
-	return exitClean
+	return exitOther
 }
 
 // mind acts on signals until there are no more: SIGHUP reloads, the first SIGINT or SIGTERM stops gently, the second at
