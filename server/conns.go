@@ -52,6 +52,7 @@ func (o *openConns) tell() {
 	}
 }
 
+// closeUnused closes the connections that have not sent a byte.
 func (o *openConns) closeUnused() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -220,6 +220,7 @@ func newListener(cfg config.Settings, cert *tls.Certificate, l *lease) *listener
 	return v
 }
 
+// bind listens on the configured address. One that cannot be had is ErrBind.
 func bind(cfg config.Settings) (*net.TCPListener, error) {
 	address := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port))
 	ln, err := net.Listen("tcp", address)

@@ -38,6 +38,7 @@ type configField struct {
 	key string
 }
 
+// configFields returns the fields of the struct t that the file can fill.
 func configFields(t reflect.Type) (fields []configField) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -242,6 +243,7 @@ func (d *configDecoder) table(n *jsonNode, s configSlot) {
 	}
 }
 
+// list fills a slice.
 func (d *configDecoder) list(n *jsonNode, s configSlot) {
 	if n.kind != jsonList && s.tag.Get("single") == "true" {
 		list := reflect.MakeSlice(s.value.Type(), 1, 1)

@@ -52,6 +52,7 @@ func looksSecret(text string) bool {
 	return len(text) >= 8 && !isAddress
 }
 
+// string fills a string, which is one of the enum where there is one.
 func (d *configDecoder) string(n *jsonNode, s configSlot) {
 	text, ok := d.text(n, s, string(jsonString))
 	if !ok {
@@ -78,6 +79,7 @@ func (d *configDecoder) boolean(n *jsonNode, s configSlot) {
 	s.value.SetBool(n.text == "true")
 }
 
+// integer fills a whole number, written without exponent or point.
 func (d *configDecoder) integer(n *jsonNode, s configSlot) {
 	if n.kind != jsonNumber {
 		d.refuse(n, s, "a whole number")
