@@ -12,8 +12,8 @@ import (
 
 // The model list, in the shape of the client's dialect.
 
-// openAIModel is a model object of OpenAI's API (GET /v1/models). SDKs need created and
-// owned_by, whether or not they are known.
+// openAIModel is a model object of OpenAI's API (GET /v1/models). The official SDKs
+// declare created and owned_by as always there.
 type openAIModel struct {
 	ID      string `json:"id"`
 	Object  string `json:"object"`

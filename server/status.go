@@ -157,7 +157,8 @@ func readiness(x *exchange, r *http.Request) {
 	x.sendJSON(http.StatusOK, map[string]string{"status": "ready"})
 }
 
-// acknowledge answers the probes that Claude Code sends to its base URL and ignores the answer of.
+// acknowledge answers what Claude Code sends to its base URL beside the API: a probe when it
+// starts, and batches of events, which are not read.
 func acknowledge(x *exchange, r *http.Request) {
 	x.sendJSON(http.StatusOK, struct{}{})
 }

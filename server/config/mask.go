@@ -153,7 +153,7 @@ func longForm(n *jsonNode, t reflect.Type, secret bool) (reflect.Type, bool) {
 	for t != nil {
 		switch {
 		case t.Kind() == reflect.Struct && t != timeType && n.kind != jsonObject:
-			short, ok := shortField(configFields(t))
+			short, ok := shortField(t)
 			if !ok {
 				return nil, true
 			}
