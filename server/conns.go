@@ -45,7 +45,7 @@ func (o *openConns) retire() {
 	o.tell()
 }
 
-// tell closes gone when it is time to. The caller holds mu.
+// tell closes gone once the listener is retired and has no connection. The caller holds mu.
 func (o *openConns) tell() {
 	if o.retired && o.open == 0 {
 		close(o.gone)

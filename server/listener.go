@@ -34,7 +34,7 @@ const (
 	maxHeader       = 256 << 10
 	unusedGrace     = 200 * time.Millisecond // at shutdown, for a connection that has not sent a byte
 	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
-	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is let go of
+	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is given up
 	tidyEvery       = 10 * time.Second
 	closedGrace     = time.Second // for requests whose connections were closed
 	statePollPeriod = 10 * time.Millisecond
@@ -152,14 +152,14 @@ func (v *listener) differs(cfg config.Settings) bool {
 	return is.Host != cfg.Host || is.Port != cfg.Port || is.TLS != cfg.TLS || cfg.TLS.Cert != "" || is.MaxConnections != cfg.MaxConnections
 }
 
-// discard closes v, which has not served, for now, which goes on.
+// discard closes v, which has not served, unless it shares the socket of now, which stays.
 func (v *listener) discard(now *listener) {
 	if v != now && v.lease.socket != now.lease.socket {
 		v.lease.Close()
 	}
 }
 
-// exchangeAddress lets go of the present address before it binds the new one. If
+// exchangeAddress closes the present address before it binds the new one. If
 // that cannot be had, it returns a listener on the old one.
 func (s *Server) exchangeAddress(now *listener, settings config.Settings) (*listener, error) {
 	now.lease.Close()

@@ -94,7 +94,7 @@ func (g *gateway) keyStates() []keyState {
 	return states
 }
 
-// maskedKey shows so much of a key that its owner knows it again.
+// maskedKey shows enough of a key for its owner to recognise it.
 func maskedKey(key string) string {
 	if len(key) < 16 {
 		return "…"

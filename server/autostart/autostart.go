@@ -1,7 +1,7 @@
-// Package autostart is how the gateway lives under the system's service manager: the
-// start-up files of systemd, launchd and the Windows Task Scheduler, which are the
-// files beside this one with the values of a Unit put in; their installation under
-// systemd, and the word to systemd that the gateway is ready.
+// Package autostart runs the gateway under the system's service manager. It renders the
+// start-up files of systemd, launchd and the Windows Task Scheduler from the templates
+// beside this file, installs the one of systemd, and notifies systemd of the gateway's
+// state.
 package autostart
 
 import (
