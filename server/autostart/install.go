@@ -159,9 +159,9 @@ func (u Unit) systemctl(ctx context.Context, out io.Writer, args ...string) erro
 }
 
 // Notify tells the service manager a state (sd_notify(3)): "READY=1",
-// "RELOADING=1" and then "READY=1", "STOPPING=1". Without NOTIFY_SOCKET
-// there is no service manager to notify, and it does nothing. Type=notify-reload would need MONOTONIC_USEC
-// with "RELOADING=1"; the Type=notify of our unit does not.
+// "RELOADING=1" and then "READY=1", "STOPPING=1". Without NOTIFY_SOCKET there is no
+// service manager to notify, and it does nothing. Type=notify-reload would need
+// MONOTONIC_USEC with "RELOADING=1"; the Type=notify of our unit does not.
 func Notify(state string) error {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {
