@@ -58,9 +58,11 @@ func (k *Key) Allows(model string) bool {
 	return len(k.models) == 0
 }
 
-func (k *Key) expired() bool { return isPast(k.expires) }
-
-func (k *Key) expiredError() error {
+// expiry returns ErrExpired once the key's time is over.
+func (k *Key) expiry() error {
+	if !isPast(k.expires) {
+		return nil
+	}
 	return fmt.Errorf("%w: key %q was valid until %s", ErrExpired, k.Name, k.expires.Format(time.RFC3339))
 }
 
