@@ -93,23 +93,23 @@ func (k *Keys) Check(h http.Header) (*Key, error) {
 	case len(authorization) == 0 && len(apiKey) == 0:
 		return nil, ErrNoKey
 	}
-	var valid, expired *Key
+	var valid *Key
+	refusal := errUnknown
 	for _, key := range [...]*Key{k.find(bearer(h.Get("Authorization"))), k.find(h.Get("X-Api-Key"))} {
-		switch {
-		case key == nil:
-		case key.expired():
-			expired = key
-		case valid != nil && valid != key:
-			return nil, errConflict
-		default:
-			valid = key
+		if key == nil {
+			continue
 		}
-	}
-	if valid == nil && expired != nil {
-		return nil, expired.expiredError()
+		if err := key.expiry(); err != nil {
+			refusal = err
+			continue
+		}
+		if valid != nil && valid != key {
+			return nil, errConflict
+		}
+		valid = key
 	}
 	if valid == nil {
-		return nil, errUnknown
+		return nil, refusal
 	}
 	return valid, nil
 }

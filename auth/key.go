@@ -64,9 +64,11 @@ func (k *Key) HasModels() bool { return len(k.models) > 0 }
 // HasTokenLimit reports whether the tokens of the key's requests count.
 func (k *Key) HasTokenLimit() bool { return k.limits.tokens > 0 }
 
-func (k *Key) expired() bool { return isPast(k.expires) }
-
-func (k *Key) expiredError() error {
+// expiry returns ErrExpired once the key's time is over.
+func (k *Key) expiry() error {
+	if !isPast(k.expires) {
+		return nil
+	}
 	return fmt.Errorf("%w: key %q was valid until %s", ErrExpired, k.Name, k.expires.Format(time.RFC3339))
 }
 

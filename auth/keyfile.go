@@ -40,14 +40,13 @@ func readKeyFiles(keys []KeyConfig, fault func(path, message string)) []KeyConfi
 // have put the key itself.
 func readKeyFile(file string) (string, error) {
 	key, err := readTrimmed(file)
-	if reason := (*fs.PathError)(nil); errors.As(err, &reason) {
+	switch reason := (*fs.PathError)(nil); {
+	case errors.As(err, &reason):
 		return "", fmt.Errorf("cannot be read: %v; a relative path starts at the config file's folder", reason.Err)
-	}
-	if err == nil && key == "" {
-		err = errors.New("is empty; put the key into it")
-	}
-	if err != nil {
+	case err != nil:
 		return "", err
+	case key == "":
+		return "", errors.New("is empty; put the key into it")
 	}
 	if message := keyFault(key); message != "" {
 		return "", errors.New(message)

@@ -80,8 +80,8 @@ func (u *usage) advance(l limits, generation int) {
 // end; only its first call counts. It is safe for concurrent use.
 func (k *Key) Begin() (done func(tokens int64), err error) {
 	done = func(int64) {}
-	if k.expired() {
-		return done, k.expiredError()
+	if err := k.expiry(); err != nil {
+		return done, err
 	}
 	if k.limits == (limits{}) {
 		return done, nil

@@ -135,8 +135,9 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 var errAnswer = errors.New("the gateway refused")
 
 // Logs prints the records that query chooses to w, the oldest first: as a table
-// for a person, else as JSON lines; in the format of query, if it has one, as it comes. With
-// follow it goes on until ctx ends, over restarts of the gateway.
+// for a person, else as JSON lines. A format that query names is copied as the gateway
+// sends it. With follow, new records are printed until ctx ends; a restart of the gateway
+// in between is waited for.
 func (c *Client) Logs(ctx context.Context, w io.Writer, query url.Values, follow, person bool) error {
 	if query.Has("format") {
 		return c.export(ctx, w, query)

@@ -45,13 +45,14 @@ func (o *openConns) retire() {
 	o.tell()
 }
 
-// tell closes gone when it is time to. The caller holds mu.
+// tell closes gone once the listener is retired and has no connection. The caller holds mu.
 func (o *openConns) tell() {
 	if o.retired && o.open == 0 {
 		close(o.gone)
 	}
 }
 
+// closeUnused closes the connections that have not sent a byte.
 func (o *openConns) closeUnused() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

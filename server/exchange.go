@@ -57,6 +57,8 @@ type exchange struct {
 	multiplexed bool // HTTP/2
 }
 
+// newExchange begins the exchange and its record. Every answer carries the request's id,
+// under OpenAI's name for it and Anthropic's.
 func (s *Server) newExchange(g *gateway, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{
 		ResponseWriter: w, server: s, gateway: g, control: http.NewResponseController(w),
@@ -113,6 +115,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// renewDeadline allows the next write writeProgress, or up to deadlineRenewal less.
 func (x *exchange) renewDeadline() {
 	if now := time.Now(); now.Add(writeProgress - deadlineRenewal).After(x.deadline) {
 		x.deadline = now.Add(writeProgress)
@@ -265,6 +268,7 @@ func (x *exchange) sendJSON(status int, v any) {
 	x.send(status, "application/json", append(body, '\n'))
 }
 
+// send answers with body, of which a HEAD request gets the headers only.
 func (x *exchange) send(status int, contentType string, body []byte) {
 	h := x.Header()
 	h["Content-Type"] = []string{contentType}

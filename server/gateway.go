@@ -101,7 +101,7 @@ func Check(cfg *Config) error {
 var errOpen = errors.New("server: auth.enabled is false, but the gateway still listens beyond loopback; restart it with a loopback host first")
 
 // Restart reads the config file and puts all of it in force: a changed address is
-// bound before the old one is let go of, and what is under way there finishes within
+// bound before the old one is closed, and what is under way there finishes within
 // the drain time. On an error all stays as it was.
 func (s *Server) Restart() error {
 	cfg, err := s.loadFile()
@@ -121,7 +121,7 @@ func (s *Server) Restart() error {
 
 // compile builds a gateway for a listener on host. It takes over from prev what
 // outlives a reload, and leaves prev as it is. A config that makes the code panic is
-// an error like any other: what serves goes on serving.
+// an error like any other: the gateway keeps serving with prev.
 func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, err error) {
 	defer func() {
 		if p := recover(); p != nil {

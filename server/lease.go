@@ -69,6 +69,7 @@ func (l *lease) Accept() (net.Conn, error) {
 	return conn, err
 }
 
+// Close ends the lease, and closes the socket unless another lease has taken it.
 func (l *lease) Close() error {
 	l.closed.Store(true)
 	if l.socket.owner.Load() == l {

@@ -36,7 +36,7 @@ const (
 	maxCertificate  = 1 << 20                // bytes of a TLS file
 	unusedGrace     = 200 * time.Millisecond // at shutdown, for a connection that has not sent a byte
 	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
-	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is let go of
+	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is given up
 	tidyEvery       = 10 * time.Second
 	closedGrace     = time.Second // for requests whose connections were closed
 	statePollPeriod = 10 * time.Millisecond
@@ -154,14 +154,14 @@ func (v *listener) differs(cfg config.Settings) bool {
 	return is.Host != cfg.Host || is.Port != cfg.Port || is.TLS != cfg.TLS || cfg.TLS.Cert != "" || is.MaxConnections != cfg.MaxConnections
 }
 
-// discard closes v, which has not served, for now, which goes on.
+// discard closes v, which has not served, unless it shares the socket of now, which stays.
 func (v *listener) discard(now *listener) {
 	if v != now && v.lease.socket != now.lease.socket {
 		v.lease.Close()
 	}
 }
 
-// exchangeAddress lets go of the present address before it binds the new one. If
+// exchangeAddress closes the present address before it binds the new one. If
 // that cannot be had, it returns a listener on the old one.
 func (s *Server) exchangeAddress(now *listener, settings config.Settings) (*listener, error) {
 	now.lease.Close()
@@ -238,6 +238,7 @@ func loadCertificate(files config.TLS) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
+// bind listens on the configured address. One that cannot be had is ErrBind.
 func bind(cfg config.Settings) (*net.TCPListener, error) {
 	address := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port))
 	ln, err := net.Listen("tcp", address)

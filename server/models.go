@@ -12,6 +12,8 @@ import (
 
 // The model list, in the shape of the client's dialect.
 
+// openAIModel is a model object of OpenAI's API (GET /v1/models). The official SDKs
+// declare created and owned_by as always there.
 type openAIModel struct {
 	ID      string `json:"id"`
 	Object  string `json:"object"`
@@ -19,6 +21,7 @@ type openAIModel struct {
 	OwnedBy string `json:"owned_by"`
 }
 
+// anthropicModel is a model object of Anthropic's API (GET /v1/models).
 type anthropicModel struct {
 	Type        string `json:"type"`
 	ID          string `json:"id"`
@@ -33,6 +36,7 @@ func modelIn(d dialect.Dialect, m upstream.Model) any {
 	return openAIModel{m.ID, "model", m.Created.Unix(), m.OwnedBy}
 }
 
+// listModels answers GET /v1/models with the models that the key may ask for.
 func listModels(x *exchange, r *http.Request, key *auth.Key) {
 	x.rec.Endpoint = dialect.Models.String()
 	models, err := x.gateway.proxy.Models(r.Context(), r.PathValue("provider"), key.Allows)
@@ -55,6 +59,7 @@ func listModels(x *exchange, r *http.Request, key *auth.Key) {
 	x.sendJSON(http.StatusOK, page)
 }
 
+// showModel answers GET /v1/models/{id}. What the key may not ask for is not found.
 func showModel(x *exchange, r *http.Request, key *auth.Key) {
 	id := r.PathValue("id")
 	x.rec.Endpoint, x.rec.Model = dialect.Models.String(), id

@@ -18,8 +18,8 @@ var errPaused = dialect.Failure{
 	Status: http.StatusServiceUnavailable, Code: "paused", Message: "the gateway is stopped; start it on the dashboard or by proxycast start",
 }
 
-// setPaused returns the handler of POST /_service/stop and start. What is under way
-// goes on.
+// setPaused returns the handler of POST /_service/stop and start. Requests
+// under way are finished.
 func setPaused(paused bool) handler {
 	return func(x *exchange, r *http.Request) {
 		x.server.paused.Store(paused)

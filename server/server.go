@@ -90,6 +90,7 @@ func Open(cfg *Config) (*Server, error) {
 	return s, nil
 }
 
+// openLog opens the request log of cfg. One that another gateway has open is ErrBind.
 func openLog(cfg *Config) (*logs.Store, error) {
 	store, err := logs.Open(cfg.Logs)
 	if errors.Is(err, logs.ErrLocked) { // another gateway runs with this config

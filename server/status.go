@@ -37,6 +37,7 @@ type status struct {
 	Config      json.RawMessage   `json:"config"` // in force, secrets masked
 }
 
+// showStatus answers GET /_status.
 func showStatus(x *exchange, r *http.Request) {
 	s, g := x.server, x.gateway
 	_, keyFile, _ := g.keys.Generated()
@@ -93,7 +94,7 @@ func (g *gateway) keyStates() []keyState {
 	return states
 }
 
-// maskedKey shows so much of a key that its owner knows it again.
+// maskedKey shows enough of a key for its owner to recognise it.
 func maskedKey(key string) string {
 	if len(key) < 16 {
 		return "…"
@@ -129,6 +130,7 @@ func aliases(routes map[string]upstream.Route) map[string]string {
 	return shown
 }
 
+// state is one word for what the gateway does, as GET /_status and the command line show it.
 func (s *Server) state() string {
 	switch {
 	case s.stopping.Err() != nil:
@@ -141,10 +143,12 @@ func (s *Server) state() string {
 	return "running"
 }
 
+// live answers GET /livez and its older names: the process serves, paused or not.
 func live(x *exchange, r *http.Request) {
 	x.sendJSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// readiness answers GET /readyz: 200 while the client API takes requests.
 func readiness(x *exchange, r *http.Request) {
 	if !x.server.ready.Load() || x.server.paused.Load() {
 		x.fail(dialect.Failure{Status: http.StatusServiceUnavailable, Code: "not_ready", Message: "the gateway is " + x.server.state()}, nil)
@@ -153,10 +157,13 @@ func readiness(x *exchange, r *http.Request) {
 	x.sendJSON(http.StatusOK, map[string]string{"status": "ready"})
 }
 
+// acknowledge answers what Claude Code sends to its base URL beside the API: a probe when it
+// starts, and batches of events, which are not read.
 func acknowledge(x *exchange, r *http.Request) {
 	x.sendJSON(http.StatusOK, struct{}{})
 }
 
+// welcome answers GET /: a browser is sent to the dashboard, a program learns the endpoints.
 func welcome(x *exchange, r *http.Request) {
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
 		toDashboard(x, r)

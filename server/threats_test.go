@@ -138,7 +138,6 @@ func TestConfigShowsSecrets(t *testing.T) {
 	}
 }
 
-// F5: /_status resolves references in fields that are not marked secret.
 // OPTIONS * reaches neither the Host check nor a deadline.
 func TestOptionsAsterisk(t *testing.T) {
 	dir := t.TempDir()

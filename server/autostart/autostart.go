@@ -1,7 +1,7 @@
-// Package autostart is how the gateway lives under the system's service manager: the
-// start-up files of systemd, launchd and the Windows Task Scheduler, which are the
-// files beside this one with the values of a Unit put in; their installation under
-// systemd, and the word to systemd that the gateway is ready.
+// Package autostart runs the gateway under the system's service manager. It renders the
+// start-up files of systemd, launchd and the Windows Task Scheduler from the templates
+// beside this file, installs the one of systemd, and notifies systemd of the gateway's
+// state.
 package autostart
 
 import (
@@ -110,13 +110,13 @@ type values struct {
 var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"escaped": systemdEscaped, "word": systemdWord, "xml": xmlText, "ascii": xmlASCII, "argument": windowsArgument,
+	"escaped": systemdEscaped, "word": systemdWord, "xml": xmlText, "argument": windowsArgument,
 }).ParseFS(files, "*"))
 
 // within reports whether path is dir or below it.
 func within(dir, path string) bool {
 	relative, err := filepath.Rel(dir, path)
-	return err == nil && relative != ".." && !strings.HasPrefix(relative, ".."+string(filepath.Separator))
+	return err == nil && filepath.IsLocal(relative)
 }
 
 // systemdEscaped escapes text that systemd takes whole (systemd.unit(5), Specifiers).
@@ -128,25 +128,19 @@ func systemdWord(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(text) + `"`
 }
 
-// xmlText escapes text for an XML element.
-func xmlText(text string) string {
-	var b strings.Builder
-	xml.EscapeText(&b, []byte(text)) // a strings.Builder takes everything
-	return b.String()
-}
-
-// xmlASCII escapes text for an XML element in ASCII: schtasks refuses a file whose
+// xmlText escapes text for an XML element, in ASCII: schtasks refuses a file whose
 // encoding is not the declared one, and shells write different ones.
-func xmlASCII(text string) string {
-	var b strings.Builder
-	for _, r := range xmlText(text) {
+func xmlText(text string) string {
+	var escaped, ascii strings.Builder
+	xml.EscapeText(&escaped, []byte(text)) // a strings.Builder takes everything
+	for _, r := range escaped.String() {
 		if r <= unicode.MaxASCII {
-			b.WriteRune(r)
+			ascii.WriteRune(r)
 		} else {
-			fmt.Fprintf(&b, "&#x%X;", r)
+			fmt.Fprintf(&ascii, "&#x%X;", r)
 		}
 	}
-	return b.String()
+	return ascii.String()
 }
 
 // windowsArgument quotes one argument for CommandLineToArgvW: a quote has a backslash

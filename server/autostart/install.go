@@ -20,8 +20,8 @@ import (
 
 const unitName = "proxycast.service"
 
-// Install writes the unit file and starts the gateway with it, or anew if it
-// runs already. What it does is told to out. A system unit needs root.
+// Install writes the unit file and starts the gateway with it, or restarts one that
+// runs already. It reports each step to out. A system unit needs root.
 func (u Unit) Install(ctx context.Context, out io.Writer) error {
 	if err := u.Check(); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (u Unit) Uninstall(ctx context.Context, out io.Writer) error {
 	return u.systemctl(ctx, out, "daemon-reload")
 }
 
-// Status tells out what systemd knows of the unit. It is an error if the
+// Status writes what systemd knows of the unit to out. It is an error if the
 // gateway does not run.
 func (u Unit) Status(ctx context.Context, out io.Writer) error {
 	return u.systemctl(ctx, out, "status", "--no-pager", unitName)
@@ -159,9 +159,9 @@ func (u Unit) systemctl(ctx context.Context, out io.Writer, args ...string) erro
 }
 
 // Notify tells the service manager a state (sd_notify(3)): "READY=1",
-// "RELOADING=1" and then "READY=1", "STOPPING=1". Without NOTIFY_SOCKET nobody
-// listens, and it does nothing. Type=notify-reload would need MONOTONIC_USEC
-// with "RELOADING=1"; the Type=notify of our unit does not.
+// "RELOADING=1" and then "READY=1", "STOPPING=1". Without NOTIFY_SOCKET there is no
+// service manager to notify, and it does nothing. Type=notify-reload would need
+// MONOTONIC_USEC with "RELOADING=1"; the Type=notify of our unit does not.
 func Notify(state string) error {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {

@@ -38,6 +38,7 @@ type configField struct {
 	key string
 }
 
+// configFields returns the fields of the struct t that the file can fill.
 func configFields(t reflect.Type) (fields []configField) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -77,16 +78,54 @@ type configSlot struct {
 	path    string            // its key in the file, in full
 	tag     reflect.StructTag // of the field that it is, or is an element of
 	missing *string           // takes the name of an unset variable; nil: that is a fault
-	longer  []jsonKind        // the forms that are accepted too where this is a short form
 }
 
-// shortOf returns the longer forms of a slot that is a short form of s: that of s
-// itself, which is kind, and those that s is a short form of.
-func shortOf(s configSlot, kind jsonKind) []jsonKind {
-	if slices.Contains(s.longer, kind) {
-		return s.longer
+// jsonForm is a way to write a value, and what a message calls it.
+type jsonForm struct {
+	kind  jsonKind
+	words string
+}
+
+// formsOf returns the ways to write a value of type t: the short ones first.
+func formsOf(t reflect.Type, tag reflect.StructTag) []jsonForm {
+	switch {
+	case t == durationType:
+		return []jsonForm{{jsonString, `a duration such as "30s"`}}
+	case t == timeType:
+		return []jsonForm{{jsonString, `a time such as "2027-01-01T00:00:00Z"`}}
+	case t.Kind() == reflect.Int64 && tag.Get("unit") == "bytes":
+		return []jsonForm{{jsonString, `a size such as "32MiB"`}, {jsonNumber, "a number of bytes"}}
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
+		return []jsonForm{{jsonNumber, "a whole number"}}
+	case t.Kind() == reflect.String:
+		return []jsonForm{{jsonString, string(jsonString)}}
+	case t.Kind() == reflect.Bool:
+		return []jsonForm{{jsonBool, string(jsonBool)}}
 	}
-	return append([]jsonKind{kind}, s.longer...)
+	whole, short := jsonForm{jsonObject, string(jsonObject)}, []jsonForm(nil)
+	if f, ok := shortField(t); ok {
+		short = formsOf(f.Type, f.Tag)
+	}
+	if t.Kind() == reflect.Slice {
+		whole = jsonForm{jsonList, string(jsonList)}
+		if tag.Get("single") == "true" {
+			short = formsOf(t.Elem(), tag)
+		}
+	}
+	return append(slices.DeleteFunc(short, func(f jsonForm) bool { return f.kind == whole.kind }), whole)
+}
+
+// expected says how to write the value of s.
+func (s configSlot) expected() string {
+	var words []string
+	for _, f := range formsOf(s.value.Type(), s.tag) {
+		words = append(words, f.words)
+	}
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // configDecoder fills a Config from the nodes of the file and gathers what is
@@ -117,18 +156,6 @@ func (d *configDecoder) fault(at int, path, format string, args ...any) {
 	d.faults = append(d.faults, finding{at, path, fmt.Sprintf(format, args...)})
 }
 
-// refuse is the fault of a value of the wrong kind.
-func (d *configDecoder) refuse(n *jsonNode, s configSlot, expected string) {
-	for i, kind := range s.longer {
-		if i < len(s.longer)-1 {
-			expected += ", " + string(kind)
-		} else {
-			expected += " or " + string(kind)
-		}
-	}
-	d.fault(n.at, s.path, "expected %s, got %s", expected, n.describe())
-}
-
 // refuseText is the fault of a string of the wrong form. It is quoted as
 // written: what ${NAME} stands for may be a secret.
 func (d *configDecoder) refuseText(n *jsonNode, s configSlot, expected string) {
@@ -138,11 +165,16 @@ func (d *configDecoder) refuseText(n *jsonNode, s configSlot, expected string) {
 // decode fills s from n by the type of s.
 func (d *configDecoder) decode(n *jsonNode, s configSlot) {
 	d.places[s.path] = n.at
-	switch t := s.value.Type(); {
+	t := s.value.Type()
+	if !slices.ContainsFunc(formsOf(t, s.tag), func(f jsonForm) bool { return f.kind == n.kind }) {
+		d.fault(n.at, s.path, "expected %s, got %s", s.expected(), n.describe())
+		return
+	}
+	switch {
 	case t == durationType:
 		d.duration(n, s)
 	case t == timeType:
-		if at, ok := parsed(d, n, s, `a time such as "2027-01-01T00:00:00Z"`, parseTime); ok {
+		if at, ok := parsed(d, n, s, parseTime); ok {
 			s.value.Set(reflect.ValueOf(at))
 		}
 	case t.Kind() == reflect.Int64 && s.tag.Get("unit") == "bytes":
@@ -156,7 +188,7 @@ func (d *configDecoder) decode(n *jsonNode, s configSlot) {
 	case t.Kind() == reflect.String:
 		d.string(n, s)
 	case t.Kind() == reflect.Bool:
-		d.boolean(n, s)
+		s.value.SetBool(n.text == "true")
 	case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
 		d.integer(n, s)
 	default:
@@ -166,11 +198,10 @@ func (d *configDecoder) decode(n *jsonNode, s configSlot) {
 
 // structure fills the defaults first, then what n has.
 func (d *configDecoder) structure(n *jsonNode, s configSlot) {
-	fields := configFields(s.value.Type())
 	slots := map[string]configSlot{}
 	var keys []string
 	defaults := newDecoder(d.dir, d.getenv)
-	for _, f := range fields {
+	for _, f := range configFields(s.value.Type()) {
 		slot := configSlot{value: s.value.FieldByIndex(f.Index), path: joinKey(s.path, f.key), tag: f.Tag}
 		if name := f.Tag.Get("unset"); name != "" {
 			slot.missing = s.value.FieldByName(name).Addr().Interface().(*string)
@@ -185,9 +216,8 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 		slots[f.key] = slot
 		keys = append(keys, f.key)
 	}
-	if short, ok := shortField(fields); ok && n.kind != jsonObject {
+	if short, ok := shortField(s.value.Type()); ok && n.kind != jsonObject {
 		slot := slots[short.key]
-		slot.longer = shortOf(s, jsonObject)
 		if n.kind != jsonList || slot.value.Kind() != reflect.Slice { // the elements of a list keep their full path
 			slot.path = s.path
 		}
@@ -203,9 +233,13 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 	}
 }
 
-// shortField returns the field that the short form of a struct fills.
-func shortField(fields []configField) (f configField, ok bool) {
-	for _, f := range fields {
+// shortField returns the field that the short form of t fills, if it is a struct that has
+// one.
+func shortField(t reflect.Type) (f configField, ok bool) {
+	if t.Kind() != reflect.Struct {
+		return f, false
+	}
+	for _, f := range configFields(t) {
 		if f.Tag.Get("short") == "true" {
 			return f, true
 		}
@@ -216,9 +250,6 @@ func shortField(fields []configField) (f configField, ok bool) {
 // members walks the keys of an object, the first of each name.
 func (d *configDecoder) members(n *jsonNode, s configSlot) iter.Seq[jsonMember] {
 	return func(yield func(jsonMember) bool) {
-		if n.kind != jsonObject {
-			d.refuse(n, s, string(jsonObject))
-		}
 		seen := map[string]bool{}
 		for _, m := range n.members {
 			if seen[m.key] {
@@ -237,25 +268,20 @@ func (d *configDecoder) table(n *jsonNode, s configSlot) {
 	s.value.Set(reflect.MakeMap(t))
 	for m := range d.members(n, s) {
 		element := reflect.New(t.Elem()).Elem()
-		d.decode(m.value, configSlot{element, joinKey(s.path, m.key), s.tag, s.missing, nil})
+		d.decode(m.value, configSlot{element, joinKey(s.path, m.key), s.tag, s.missing})
 		s.value.SetMapIndex(reflect.ValueOf(m.key), element)
 	}
 }
 
+// list fills a slice.
 func (d *configDecoder) list(n *jsonNode, s configSlot) {
-	if n.kind != jsonList && s.tag.Get("single") == "true" {
-		list := reflect.MakeSlice(s.value.Type(), 1, 1)
-		d.decode(n, configSlot{list.Index(0), s.path, s.tag, s.missing, shortOf(s, jsonList)})
-		s.value.Set(list)
-		return
+	items, path := n.items, func(i int) string { return fmt.Sprintf("%s[%d]", s.path, i) }
+	if n.kind != jsonList { // a single element
+		items, path = []*jsonNode{n}, func(int) string { return s.path }
 	}
-	if n.kind != jsonList {
-		d.refuse(n, s, string(jsonList))
-		return
-	}
-	list := reflect.MakeSlice(s.value.Type(), len(n.items), len(n.items))
-	for i, item := range n.items {
-		d.decode(item, configSlot{list.Index(i), fmt.Sprintf("%s[%d]", s.path, i), s.tag, s.missing, nil})
+	list := reflect.MakeSlice(s.value.Type(), len(items), len(items))
+	for i, item := range items {
+		d.decode(item, configSlot{list.Index(i), path(i), s.tag, s.missing})
 	}
 	s.value.Set(list)
 }

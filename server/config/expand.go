@@ -72,6 +72,8 @@ func isVariable(name string) bool {
 // maxReferencedFile bounds what ${file:path} reads: a secret, not a document.
 const maxReferencedFile = 64 << 10
 
+// readReferenced returns the content of a file without its one line end. An empty file is
+// an error, like an unset variable.
 func readReferenced(path, dir string) (string, error) {
 	if path == "" {
 		return "", errors.New("${file:} names no file")

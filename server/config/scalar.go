@@ -15,11 +15,7 @@ import (
 )
 
 // text returns the string n with its references resolved; ok: there was nothing to refuse.
-func (d *configDecoder) text(n *jsonNode, s configSlot, expected string) (text string, ok bool) {
-	if n.kind != jsonString {
-		d.refuse(n, s, expected)
-		return "", false
-	}
+func (d *configDecoder) text(n *jsonNode, s configSlot) (text string, ok bool) {
 	x, err := expandReferences(n.text, d.dir, d.getenv)
 	if err != nil {
 		d.fault(n.at, s.path, "%v", err)
@@ -52,8 +48,9 @@ func looksSecret(text string) bool {
 	return len(text) >= 8 && !isAddress
 }
 
+// string fills a string, which is one of the enum where there is one.
 func (d *configDecoder) string(n *jsonNode, s configSlot) {
-	text, ok := d.text(n, s, string(jsonString))
+	text, ok := d.text(n, s)
 	if !ok {
 		return
 	}
@@ -69,20 +66,8 @@ func (d *configDecoder) string(n *jsonNode, s configSlot) {
 	s.value.SetString(text)
 }
 
-// boolean fills s from true or false.
-func (d *configDecoder) boolean(n *jsonNode, s configSlot) {
-	if n.kind != jsonBool {
-		d.refuse(n, s, string(jsonBool))
-		return
-	}
-	s.value.SetBool(n.text == "true")
-}
-
+// integer fills a whole number, written without exponent or point.
 func (d *configDecoder) integer(n *jsonNode, s configSlot) {
-	if n.kind != jsonNumber {
-		d.refuse(n, s, "a whole number")
-		return
-	}
 	i, err := strconv.ParseInt(n.text, 10, s.value.Type().Bits())
 	switch {
 	case errors.Is(err, strconv.ErrRange):
@@ -124,14 +109,14 @@ func bound(text string, unlimited int64) int64 {
 func (d *configDecoder) size(n *jsonNode, s configSlot) {
 	if n.kind == jsonNumber {
 		d.integer(n, s)
-	} else if bytes, ok := parsed(d, n, s, `a size such as "32MiB" or a number of bytes`, parseSize); ok {
+	} else if bytes, ok := parsed(d, n, s, parseSize); ok {
 		d.bounded(n, s, bytes)
 	}
 }
 
 // duration fills a time span.
 func (d *configDecoder) duration(n *jsonNode, s configSlot) {
-	span, ok := parsed(d, n, s, `a duration such as "30s"`, parseDuration)
+	span, ok := parsed(d, n, s, parseDuration)
 	switch {
 	case ok && span < 0:
 		d.fault(n.at, s.path, "must not be negative")
@@ -141,14 +126,14 @@ func (d *configDecoder) duration(n *jsonNode, s configSlot) {
 }
 
 // parsed returns what parse makes of the text n; ok: there was nothing to refuse.
-func parsed[T any](d *configDecoder, n *jsonNode, s configSlot, expected string, parse func(string) (T, error)) (value T, ok bool) {
-	text, ok := d.text(n, s, expected)
+func parsed[T any](d *configDecoder, n *jsonNode, s configSlot, parse func(string) (T, error)) (value T, ok bool) {
+	text, ok := d.text(n, s)
 	if !ok {
 		return value, false
 	}
 	value, err := parse(text)
 	if err != nil {
-		d.refuseText(n, s, expected)
+		d.refuseText(n, s, s.expected())
 	}
 	return value, err == nil
 }

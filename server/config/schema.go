@@ -64,8 +64,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	switch t.Kind() {
 	case reflect.Struct:
 		s := &jsonSchema{Type: "object", Properties: map[string]*jsonSchema{}, AdditionalProperties: false}
-		fields := configFields(t)
-		for _, f := range fields {
+		for _, f := range configFields(t) {
 			property := schemaOf(f.Type, f.Tag)
 			property.Description = f.Tag.Get("doc")
 			if _, ok := f.Tag.Lookup("default"); ok {
@@ -73,7 +72,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 			}
 			s.Properties[f.key] = property
 		}
-		if short, ok := shortField(fields); ok {
+		if short, ok := shortField(t); ok {
 			return s.orShort(s.Properties[short.key])
 		}
 		return s
