@@ -15,7 +15,7 @@ import (
 	"proxycast/internal_test/harness"
 )
 
-// known gives a folder whose config leads to g: its own one says port 0.
+// known returns a folder whose config leads to g: its own one says port 0.
 func (g *gateway) known(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -158,15 +158,7 @@ func TestProviderTestAndNewKey(t *testing.T) {
 // address and on a new one.
 func TestRestartUnderLoad(t *testing.T) {
 	dir := t.TempDir()
-	port := func() int {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		return ln.Addr().(*net.TCPAddr).Port
-	}
-	here := port()
+	here := freePort(t)
 	write := func(port, connections, ring int) {
 		text := fmt.Sprintf(`{"server":{"port":%d,"max_connections":%d,"drain":"5s"},"logs":{"ring":%d},"auth":{"keys":[{"name":"a","key":%q,"admin":true}]}}`, port, connections, ring, adminKey)
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
@@ -231,7 +223,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	}
 	close(done)
 	asked.Wait()
-	there := port()
+	there := freePort(t)
 	write(there, 0, 100)
 	stream, err := http.NewRequest("POST", "http://"+address+"/v1/chat/completions", strings.NewReader(`{"model":"demo-1","stream":true,"messages":[{"role":"user","content":"hi"}]}`))
 	if err != nil {

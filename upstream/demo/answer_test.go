@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// asks gives requests for the same answer in every dialect, without their model.
+// asks returns requests for the same answer in every dialect, without their model.
 func asks(text, limit string) map[string]string {
 	said, _ := json.Marshal(text)
 	limits := func(field string) string {

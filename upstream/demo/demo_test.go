@@ -23,7 +23,7 @@ func roundTrip(ctx context.Context, method, path, body string) (*http.Response, 
 	return demo.Transport{}.RoundTrip(req)
 }
 
-// post gives the reply to a request that must be answered, and its whole body.
+// post returns the reply to a request that must be answered, and its whole body.
 func post(t *testing.T, path, body string) (*http.Response, string) {
 	t.Helper()
 	res, err := roundTrip(t.Context(), http.MethodPost, path, body)

@@ -117,7 +117,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// faultMessage gives the message of an error body of either dialect.
+// faultMessage returns the message of an error body of either dialect.
 func faultMessage(t *testing.T, text string) string {
 	t.Helper()
 	var body struct {

@@ -43,7 +43,7 @@ func TestEstimateTokensCorpus(t *testing.T) {
 	}
 }
 
-// recordedInputTokens gives the provider's own count, from a count_tokens reply or the usage of a message.
+// recordedInputTokens returns the provider's own count, from a count_tokens reply or the usage of a message.
 func recordedInputTokens(recorded recordedRequest) int64 {
 	type usage struct {
 		InputTokens int64 `json:"input_tokens"`
@@ -70,7 +70,7 @@ func recordedInputTokens(recorded recordedRequest) int64 {
 	return total
 }
 
-// estimateOf gives the estimate for a message with one content block, less that for an empty message.
+// estimateOf returns the estimate for a message with one content block, less that for an empty message.
 func estimateOf(block string) int64 {
 	message := func(content string) int64 {
 		return dialect.EstimateTokens([]byte(`{"model":"m","messages":[{"role":"user","content":[` + content + `]}]}`))

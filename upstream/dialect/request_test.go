@@ -294,7 +294,7 @@ func TestParseAllocatesNothing(t *testing.T) {
 	}
 }
 
-// joinBuffers gives the bytes that a provider would be sent, without using up the buffers.
+// joinBuffers returns the bytes that a provider would be sent, without using up the buffers.
 func joinBuffers(bufs net.Buffers) string { return string(bytes.Join(bufs, nil)) }
 
 func TestSplice(t *testing.T) {

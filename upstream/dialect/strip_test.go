@@ -10,7 +10,7 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// strip gives what passes a Stripper, and the sizes of the writes before Close.
+// strip returns what passes a Stripper, and the sizes of the writes before Close.
 func strip(pieces []string) (out string, writes []int) {
 	var w countingWriter
 	s := dialect.NewStripper(dialect.NewSniffer(dialect.ChatCompletions, true), &w)
