@@ -68,7 +68,12 @@ func newProxy(t *testing.T, models map[string]string, providers ...upstream.Prov
 	for name, to := range models {
 		routes[name] = route(to)
 	}
-	p, err := upstream.New(upstream.Config{Providers: providers, Models: routes}, nil)
+	return compile(t, upstream.Config{Providers: providers, Models: routes})
+}
+
+func compile(t *testing.T, cfg upstream.Config) *upstream.Proxy {
+	t.Helper()
+	p, err := upstream.New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
