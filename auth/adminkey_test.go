@@ -90,6 +90,39 @@ func TestAdminKeyIsNeeded(t *testing.T) {
 	f("", auth.KeyConfig{Name: "a", Key: ciKey}, auth.KeyConfig{Name: "b", KeyFile: keyFile, Admin: true})
 }
 
+// TestClientKey shows when a key for clients is generated beside the admin key.
+func TestClientKey(t *testing.T) {
+	f := func(want string, configs ...auth.KeyConfig) {
+		t.Helper()
+		dir := t.TempDir()
+		cfg := auth.Config{Enabled: true, Keys: configs, AdminKeyFile: filepath.Join(dir, "admin.key"), ClientKeyFile: filepath.Join(dir, "client.key")}
+		k, err := auth.New(cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, file, fresh := k.GeneratedClient()
+		if want == "" {
+			if made != "" || file != "" || fresh || cfg.GeneratesClientKey() {
+				t.Errorf("%+v: generated a key in %q", configs, file)
+			}
+			return
+		}
+		key, err := k.Check(header("x-api-key", made))
+		if err != nil || key.Name != want || key.Admin || file != cfg.ClientKeyFile || !fresh || mode(t, file) != 0o600 {
+			t.Errorf("%+v: %v, %v, in %q, fresh %v", configs, key, err, file, fresh)
+		}
+		if again, err := auth.New(cfg, k); err != nil {
+			t.Error(err)
+		} else if same, _, fresh := again.GeneratedClient(); same != made || fresh {
+			t.Errorf("the second start has another key (%v) or a fresh one (%v)", same != made, fresh)
+		}
+	}
+	f("client")
+	f("client-file", auth.KeyConfig{Name: "client", KeySHA256: auth.Digest(devKey), Admin: true})
+	f("", auth.KeyConfig{Name: "a", Key: devKey})
+	f("", auth.KeyConfig{Name: "a", Key: devKey, Admin: true})
+}
+
 // TestAdminKeyStartsAtOnce shows that starts at the same time end with one key,
 // which one of them prints.
 func TestAdminKeyStartsAtOnce(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -37,13 +36,13 @@ type Keys struct {
 	keys      []*Key
 	anonymous *Key // who everyone is while auth is off, else nil
 
-	adminKey, adminFile string // the generated admin key and its file, or ""
-	adminFresh          bool   // made by New, not found
+	admin, client generated
 }
 
 // New compiles cfg. While auth is on it reads the key files and, unless a
 // configured key is an admin key in plain text, the admin key in
-// cfg.AdminKeyFile; if that file does not exist, it makes the key and the file.
+// cfg.AdminKeyFile; and, where no configured key is for clients either, the one in
+// cfg.ClientKeyFile. If a file does not exist, it makes the key and the file.
 // The error joins every fault of cfg and of the files; then no file was made.
 //
 // prev, which may be nil, is the set that the new one is to replace. What was used
@@ -65,8 +64,14 @@ func New(cfg Config, prev *Keys) (*Keys, error) {
 	for _, c := range cfg.Keys {
 		k.keys = append(k.keys, newKey(c, prev.named(c.Name)))
 	}
-	if cfg.Enabled && cfg.AdminKeyFile != "" && !slices.ContainsFunc(cfg.Keys, KeyConfig.plainAdmin) {
-		if err := k.addAdminKey(cfg.AdminKeyFile, len(faults) == 0); err != nil {
+	var err error
+	if cfg.GeneratesAdminKey() {
+		if k.admin, err = k.addGenerated("admin", cfg.AdminKeyFile, true, len(faults) == 0, prev); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if cfg.GeneratesClientKey() {
+		if k.client, err = k.addGenerated("client", cfg.ClientKeyFile, false, len(faults) == 0, prev); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -162,7 +167,7 @@ func (k *Keys) named(name string) *Key {
 }
 
 // Names lists the names that Check can give: those of cfg in their order, then
-// that of the generated admin key; "anonymous" alone while auth is off.
+// those of the generated keys; "anonymous" alone while auth is off.
 func (k *Keys) Names() []string {
 	if k.anonymous != nil {
 		return []string{k.anonymous.Name}
@@ -174,8 +179,19 @@ func (k *Keys) Names() []string {
 	return names
 }
 
+// generated is a key that was generated, the name that it has, and its file.
+type generated struct {
+	name, key, file string
+	fresh           bool // New made it
+}
+
 // Generated returns the generated admin key that is in use and its file, or "".
 // fresh: New made it, so that it is to be printed, this once.
 func (k *Keys) Generated() (key, file string, fresh bool) {
-	return k.adminKey, k.adminFile, k.adminFresh
+	return k.admin.key, k.admin.file, k.admin.fresh
+}
+
+// GeneratedClient returns the same of the generated key for clients.
+func (k *Keys) GeneratedClient() (key, file string, fresh bool) {
+	return k.client.key, k.client.file, k.client.fresh
 }

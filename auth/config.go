@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -15,9 +16,23 @@ type Config struct {
 	Enabled bool        `json:"enabled" default:"true" doc:"Ask every client for a key. Off is accepted on a loopback host only."`
 	Keys    []KeyConfig `json:"keys" doc:"The named client keys."`
 
-	// AdminKeyFile is where the generated admin key is kept. Empty: none is
-	// generated.
-	AdminKeyFile string `json:"-"`
+	// AdminKeyFile and ClientKeyFile are where the generated keys are kept. Empty:
+	// none is generated.
+	AdminKeyFile  string `json:"-"`
+	ClientKeyFile string `json:"-"`
+}
+
+// GeneratesAdminKey reports whether an admin key is generated: no configured one is
+// an admin key in plain text.
+func (c Config) GeneratesAdminKey() bool {
+	return c.Enabled && c.AdminKeyFile != "" && !slices.ContainsFunc(c.Keys, KeyConfig.plainAdmin)
+}
+
+// GeneratesClientKey reports whether a key for clients is generated beside the admin
+// key: no configured one is for them.
+func (c Config) GeneratesClientKey() bool {
+	isAdmin := func(key KeyConfig) bool { return key.Admin }
+	return c.GeneratesAdminKey() && c.ClientKeyFile != "" && len(slices.DeleteFunc(slices.Clone(c.Keys), isAdmin)) == 0
 }
 
 // KeyConfig is one named key. Exactly one of Key, KeySHA256 and KeyFile is given.

@@ -112,36 +112,34 @@ func (c KeyConfig) plainAdmin() bool {
 	return c.Admin && (c.Key != "" || c.KeyFile != "")
 }
 
-// addAdminKey adds the admin key that file holds. If there is no such file, it
+// addGenerated adds the generated key that file holds, for name or one like it. If there is no such file, it
 // makes the key and the file, or adds nothing if it must not create.
-func (k *Keys) addAdminKey(file string, create bool) error {
-	text, err := readAdminKey(file)
-	fresh := false
+func (k *Keys) addGenerated(name, file string, admin, create bool, prev *Keys) (g generated, err error) {
+	g.file = file
+	g.key, err = readGenerated(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !create {
-			return nil
+			return generated{}, nil
 		}
-		text, fresh, err = createAdminKey(file)
+		g.key, g.fresh, err = createGenerated(file)
 	}
 	if err != nil {
-		return fmt.Errorf(`auth: generated admin key: %w; a "key" with "admin": true in auth.keys makes the file unnecessary`, err)
+		return generated{}, fmt.Errorf(`auth: generated %s key: %w; a "key" of that kind in auth.keys makes the file unnecessary`, name, err)
 	}
-	if same := k.find(text); same != nil {
-		return fmt.Errorf(`auth: key %q is the admin key of %s; give it a key of its own, or delete the file`, same.Name, file)
+	if same := k.find(g.key); same != nil {
+		return generated{}, fmt.Errorf(`auth: key %q is the key of %s; give it a key of its own, or delete the file`, same.Name, file)
 	}
-
-	name := "admin"
 	for slices.Contains(k.Names(), name) {
 		name += "-file"
 	}
-	k.keys = append(k.keys, &Key{Name: name, Admin: true, sum: sha256Of(text)})
-	k.adminKey, k.adminFile, k.adminFresh = text, file, fresh
-	return nil
+	g.name = name
+	k.keys = append(k.keys, newKey(KeyConfig{Name: name, Key: g.key, Admin: admin}, prev.named(name)))
+	return g, nil
 }
 
-// readAdminKey returns the key in file, and takes the file from everyone but its
+// readGenerated returns the key in file, and takes the file from everyone but its
 // owner. The error is fs.ErrNotExist if there is no file.
-func readAdminKey(file string) (string, error) {
+func readGenerated(file string) (string, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return "", err
@@ -161,16 +159,16 @@ func readAdminKey(file string) (string, error) {
 	return key, nil
 }
 
-// createAdminKey makes a key and file, in its folder, for the owner alone. The
+// createGenerated makes a key and file, in its folder, for the owner alone. The
 // file appears with the key in it or not at all: a crash leaves no empty one. Of
 // two processes at once the second takes the key of the first, and only to the
 // first is it fresh.
-func createAdminKey(file string) (key string, fresh bool, err error) {
+func createGenerated(file string) (key string, fresh bool, err error) {
 	dir := filepath.Dir(file)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", false, err
 	}
-	draft, err := os.CreateTemp(dir, ".admin-*.key") // O_EXCL, 0600
+	draft, err := os.CreateTemp(dir, ".generated-*.key") // O_EXCL, 0600
 	if err != nil {
 		return "", false, err
 	}
@@ -183,7 +181,7 @@ func createAdminKey(file string) (key string, fresh bool, err error) {
 	}
 	err = os.Link(draft.Name(), file) // unlike a rename, never replaces a file
 	if errors.Is(err, fs.ErrExist) {
-		key, err = readAdminKey(file)
+		key, err = readGenerated(file)
 		return key, false, err
 	}
 	return key, err == nil, err

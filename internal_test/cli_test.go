@@ -127,7 +127,7 @@ func TestLogsOnTerminal(t *testing.T) {
 			t.Errorf("row %d of %d: %s", i, kind.status, line)
 		}
 	}
-	if !strings.Contains(lines[1], "m-1 ") || !strings.Contains(lines[1], " 11  ") || !strings.Contains(lines[4], "invalid_api_key") {
+	if !strings.Contains(lines[1], "m-1 ") || !strings.Contains(lines[1], " 11  ") || !strings.Contains(lines[4], "admin_only") {
 		t.Errorf("\n%s", strings.Join(lines, "\n"))
 	}
 }

@@ -16,18 +16,16 @@ import (
 // this start is shown, once.
 func (s *Server) Banner(addr net.Addr, person bool) string {
 	g := s.gateway.Load()
-	key, keyFile, fresh := g.keys.Generated()
-	if !fresh {
-		key = ""
-	}
 	if person {
-		return g.bannerText(addr, s.baseURL(), key, keyFile)
+		return g.bannerText(addr, s.baseURL())
 	}
-	return g.bannerLine(addr, s.baseURL(), key, keyFile)
+	return g.bannerLine(addr, s.baseURL())
 }
 
 // bannerLine is the banner for a program.
-func (g *gateway) bannerLine(addr net.Addr, base, key, keyFile string) string {
+func (g *gateway) bannerLine(addr net.Addr, base string) string {
+	adminKey, adminFile, adminFresh := g.keys.Generated()
+	clientKey, clientFile, clientFresh := g.keys.GeneratedClient()
 	line, err := json.Marshal(struct {
 		Event        string                   `json:"event"`
 		Version      string                   `json:"version"`
@@ -39,16 +37,27 @@ func (g *gateway) bannerLine(addr net.Addr, base, key, keyFile string) string {
 		Keys         []string                 `json:"keys"`
 		AdminKeyFile string                   `json:"admin_key_file,omitempty"`
 		AdminKey     string                   `json:"admin_key,omitempty"`
+		ClientFile   string                   `json:"client_key_file,omitempty"`
+		ClientKey    string                   `json:"client_key,omitempty"`
 		Providers    []upstream.ProviderState `json:"providers"`
-	}{"listening", Version, g.config.Path, addr.String(), base + "/v1", base, g.config.Logs.File, g.keys.Names(), keyFile, key, g.proxy.Providers()})
+	}{"listening", Version, g.config.Path, addr.String(), base + "/v1", base, g.config.Logs.File, g.keys.Names(),
+		adminFile, once(adminKey, adminFresh), clientFile, once(clientKey, clientFresh), g.proxy.Providers()})
 	if err != nil {
 		panic(err) // plain strings always encode
 	}
 	return string(line) + "\n"
 }
 
+// once returns a generated key if it is to be shown.
+func once(key string, fresh bool) string {
+	if fresh {
+		return key
+	}
+	return ""
+}
+
 // bannerText is the banner for a person.
-func (g *gateway) bannerText(addr net.Addr, base, key, keyFile string) string {
+func (g *gateway) bannerText(addr net.Addr, base string) string {
 	var b strings.Builder
 	row := func(name, value string) {
 		fmt.Fprintf(&b, "  %-12s %s\n", name, value)
@@ -63,8 +72,11 @@ func (g *gateway) bannerText(addr net.Addr, base, key, keyFile string) string {
 	} else {
 		row("keys", "none asked (auth.enabled is false)")
 	}
-	if key != "" {
-		row("admin key", key+"  (shown once, kept in "+keyFile+")")
+	if key, file, fresh := g.keys.GeneratedClient(); fresh {
+		row("client key", key+"  (for clients; shown once, kept in "+file+")")
+	}
+	if key, file, fresh := g.keys.Generated(); fresh {
+		row("admin key", key+"  (for you; shown once, kept in "+file+")")
 	}
 	name := "providers"
 	for _, p := range g.proxy.Providers() {
@@ -75,19 +87,15 @@ func (g *gateway) bannerText(addr net.Addr, base, key, keyFile string) string {
 		row(name, pad(p.Name, 12)+" "+state)
 		name = ""
 	}
-	fmt.Fprintf(&b, "\nTry it:\n\n  %s\n\n", g.sampleCurl(base, keyFile))
+	fmt.Fprintf(&b, "\nTry it:\n\n  %s\n\n", g.sampleCurl(base))
 	return b.String()
 }
 
 // sampleCurl returns a command that works when it is pasted into a shell.
-func (g *gateway) sampleCurl(base, keyFile string) string {
+func (g *gateway) sampleCurl(base string) string {
 	values := SnippetValuesOf(g.config)
 	key := ""
-	switch {
-	case !g.config.Auth.Enabled:
-	case keyFile != "":
-		key = fmt.Sprintf(` -H "Authorization: Bearer $(cat '%s')"`, keyFile)
-	default:
+	if g.config.Auth.Enabled {
 		key = fmt.Sprintf(` -H "Authorization: Bearer %s"`, values.Key)
 	}
 	return fmt.Sprintf(`curl %s/v1/chat/completions%s -H 'Content-Type: application/json' -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'`, base, key, values.OpenAIModel)

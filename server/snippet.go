@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"text/template"
@@ -28,14 +27,14 @@ type SnippetValues struct {
 }
 
 // SnippetValuesOf returns what the settings of a client take from c: the addresses, a
-// shell expression for an admin key, and a model of each dialect.
+// shell expression for a key, and a model of each dialect.
 func SnippetValuesOf(c *Config) SnippetValues {
 	v := SnippetValues{
 		OpenAIBaseURL: c.Server.URL() + "/v1", AnthropicBaseURL: c.Server.URL(), Key: "$PROXYCAST_KEY",
 		OpenAIModel: "demo-1", AnthropicModel: "demo-1",
 	}
-	if _, err := os.Stat(c.Auth.AdminKeyFile); err == nil {
-		v.Key = "$(cat '" + c.Auth.AdminKeyFile + "')"
+	if c.Auth.GeneratesClientKey() {
+		v.Key = "$(cat '" + c.Auth.ClientKeyFile + "')"
 	}
 	for _, p := range c.Upstream.Providers {
 		for _, model := range p.Models {

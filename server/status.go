@@ -31,6 +31,7 @@ type status struct {
 	OpenAI      string            `json:"openai_base_url"`
 	Anthropic   string            `json:"anthropic_base_url"`
 	AdminKey    string            `json:"admin_key_file,omitempty"`
+	ClientKey   string            `json:"client_key_file,omitempty"`
 	ReloadFault *string           `json:"reload_fault"` // of the last reload; null: it was good
 	NeedRestart []string          `json:"need_restart"` // changed settings that wait for one
 	ConfigPath  string            `json:"config_path"`
@@ -40,13 +41,14 @@ type status struct {
 // showStatus answers GET /_status.
 func showStatus(x *exchange, r *http.Request) {
 	s, g := x.server, x.gateway
-	_, keyFile, _ := g.keys.Generated()
+	_, adminFile, _ := g.keys.Generated()
+	_, clientFile, _ := g.keys.GeneratedClient()
 	x.sendJSON(http.StatusOK, status{
 		Version: Version, Go: runtime.Version(), State: s.state(), Started: s.started.UTC(),
 		UptimeS: time.Since(s.started).Seconds(), InFlight: s.inFlight.Load(), BodyBytes: g.buffers.InUse(),
 		Streams: s.streams.Load(), Goroutines: runtime.NumGoroutine(), LogDropped: s.log().Dropped(),
 		Keys: g.keyStates(), Providers: s.providerStates(g), Aliases: aliases(g.config.Upstream.Models),
-		OpenAI: s.baseURL() + "/v1", Anthropic: s.baseURL(), AdminKey: keyFile,
+		OpenAI: s.baseURL() + "/v1", Anthropic: s.baseURL(), AdminKey: adminFile, ClientKey: clientFile,
 		ReloadFault: s.reloadFault.Load(), NeedRestart: append([]string{}, s.NeedRestart()...),
 		ConfigPath: g.config.Path, Config: g.config.Shown(),
 	})
@@ -86,8 +88,12 @@ func (g *gateway) keyStates() []keyState {
 				k.Masked = "file"
 			}
 		} else {
-			key, _, _ := g.keys.Generated()
-			k.Admin, k.Generated, k.Masked = true, key != "", maskedKey(key)
+			key, _, _ := g.keys.Generated() // the first of the generated ones
+			k.Admin = i == len(g.config.Auth.Keys) || !g.config.Auth.Enabled
+			if !k.Admin {
+				key, _, _ = g.keys.GeneratedClient()
+			}
+			k.Generated, k.Masked = key != "", maskedKey(key)
 		}
 		states = append(states, k)
 	}

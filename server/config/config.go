@@ -109,7 +109,7 @@ func (c *Config) fill(root *jsonNode, err error, mode fs.FileMode) (faults, warn
 	}
 	d := newDecoder(c.Dir, c.getenv)
 	d.decode(root, configSlot{value: reflect.ValueOf(c).Elem()})
-	c.Auth.AdminKeyFile = filepath.Join(c.Dir, "data", "admin.key")
+	c.Auth.AdminKeyFile, c.Auth.ClientKeyFile = filepath.Join(c.Dir, "data", "admin.key"), filepath.Join(c.Dir, "data", "client.key")
 	d.checkSections(c)
 	if len(d.secrets) > 0 && runtime.GOOS != "windows" && mode.Perm()&0o044 != 0 {
 		first := d.secrets[0]
