@@ -4,10 +4,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/url"
 	"os"
@@ -173,61 +175,77 @@ func (c *cli) serve([]string) int {
 	if _, set := c.getenv("GOGC"); !set {
 		debug.SetGCPercent(400) // a tiny heap is collected too often to be fast; this costs a few megabytes
 	}
+	messages := server.NewMessages(c.stderr)
+	defer messages.Close()
+	log.SetOutput(messages)
+	log.SetFlags(0)
+	signal.Ignore(syscall.SIGPIPE) // whoever read stdout or stderr may be gone
 	s, err := server.Open(c.config)
 	if err != nil {
 		return c.fail(err, exitConfig)
 	}
 	defer s.Close()
+	messages.MaskWith(s.Mask)
 	ctx, stop := context.WithCancel(c.ctx)
 	defer stop()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	handled := make(chan struct{})
-	go func() {
-		defer close(handled)
-		c.mind(signals, s, stop)
-	}()
+	reloads := make(chan struct{}, 1)
+	go c.reloadOn(ctx, reloads, s)
+	go mind(signals, reloads, s, stop)
 	err = s.Run(ctx, func(addr net.Addr) {
 		io.WriteString(c.stdout, s.Banner(addr, isTerminal(c.stdout)))
-		c.notify("READY=1")
+		notify("READY=1")
 	})
 	signal.Stop(signals)
 	close(signals)
-	<-handled
 	if err != nil {
-		return c.fail(err, exitOther)
+		log.Print(err)
+		return exitOther
+	}
+	if s.Hurried() {
+		return exitOther
 	}
 	return exitClean
+}
+
+// mind acts on signals until there are no more: SIGHUP reloads, the first SIGINT or SIGTERM stops gently, the second at
+// once. It waits for nothing, so that no reload and no reader of stderr can hold a signal up.
+func mind(signals <-chan os.Signal, reloads chan<- struct{}, s *server.Server, stop func()) {
+	stopping := false
+	for sig := range signals {
+		switch {
+		case sig == syscall.SIGHUP:
+			select {
+			case reloads <- struct{}{}:
+			default: // one is due already
+			}
+		case stopping:
+			s.Hurry()
+		default:
+			stopping = true
+			notify("STOPPING=1")
+			log.Print("proxycast: stopping; requests under way may finish, a second signal ends them")
+			stop()
+		}
+	}
 }
 
 // lookEvery is how often the config file is looked at for changes.
 const lookEvery = time.Second
 
-// mind acts on signals, until there are no more, and on changes of the config
-// file. SIGHUP reloads, the first SIGINT or SIGTERM stops gently, the second at
-// once.
-func (c *cli) mind(signals <-chan os.Signal, s *server.Server, stop func()) {
+// reloadOn reloads when it is told to, and when the config file has changed. Nobody waits for its end: a file on a network
+// mount can take forever.
+func (c *cli) reloadOn(ctx context.Context, reloads <-chan struct{}, s *server.Server) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	seen, pending := c.configState(), ""
-	stopping := false
-	for {
+	for ctx.Err() == nil {
 		select {
-		case sig, more := <-signals:
-			switch {
-			case !more:
-				return
-			case sig == syscall.SIGHUP:
-				seen = c.configState()
-				c.reload(s)
-			case stopping:
-				os.Exit(exitOther)
-			default:
-				stopping = true
-				c.notify("STOPPING=1")
-				fmt.Fprintln(c.stderr, "proxycast: stopping; requests under way may finish, a second signal ends them")
-				stop()
-			}
+		case <-ctx.Done():
+		case <-reloads:
+			seen = c.configState()
+			reload(s, "SIGHUP")
 		case <-look.C:
 			switch now := c.configState(); {
 			case now == seen:
@@ -236,44 +254,48 @@ func (c *cli) mind(signals <-chan os.Signal, s *server.Server, stop func()) {
 				pending = now
 			default:
 				seen = now
-				c.reload(s)
+				reload(s, "FILE")
 			}
 		}
 	}
 }
 
 // notify tells systemd, if it started us, what we do.
-func (c *cli) notify(state string) {
+func notify(state string) {
 	if err := server.Notify(state); err != nil {
-		fmt.Fprintf(c.stderr, "%v\n", err)
+		log.Print(err)
 	}
 }
 
-// configState is a text that changes when the config file does.
+// configState is a text that changes when the content of the config file does.
 func (c *cli) configState() string {
-	info, err := os.Stat(c.file)
+	text, err := server.ReadConfig(c.file)
 	if err != nil {
 		return "" // between the removal and the return of a file that an editor replaces
 	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+	sum := sha256.Sum256(text)
+	return string(sum[:])
 }
 
 // reload puts the file as it is now in force, or keeps the old config.
-func (c *cli) reload(s *server.Server) {
-	c.notify("RELOADING=1")
-	defer c.notify("READY=1")
-	if err := s.ReloadFile(); err != nil {
-		fmt.Fprintf(c.stderr, "proxycast: the config was not reloaded, the old one stays:\n%v\n", err)
+func reload(s *server.Server, cause string) {
+	notify("RELOADING=1")
+	defer notify("READY=1")
+	if err := s.ReloadFor(cause); err != nil {
+		log.Printf("proxycast: the config was not reloaded, the old one stays:\n%v", err)
 		return
 	}
-	fmt.Fprintln(c.stderr, "proxycast: config reloaded")
+	log.Print("proxycast: config reloaded")
 	if names := s.NeedRestart(); len(names) > 0 {
-		fmt.Fprintf(c.stderr, "proxycast: %s takes effect at the next restart\n", strings.Join(names, ", "))
+		log.Printf("proxycast: %s takes effect at the next restart", strings.Join(names, ", "))
 	}
 }
 
 func (c *cli) check([]string) int {
 	c.warn()
+	if err := server.Check(c.config); err != nil {
+		return c.fail(err, exitConfig)
+	}
 	fmt.Fprintf(c.stdout, "%s is valid\n", c.config.Path)
 	return exitClean
 }

@@ -124,6 +124,12 @@ func bearer(value string) string {
 	return strings.TrimLeft(credential, " ")
 }
 
+// Holds reports whether text, as it is or after "Bearer", is one of the keys, valid or expired. It is for places where no
+// key belongs.
+func (k *Keys) Holds(text string) bool {
+	return k.find(text) != nil || k.find(bearer(text)) != nil
+}
+
 // find returns the key that credential is, or nil. Its time depends on the number
 // of keys and the length of credential, not on which key it is or resembles.
 func (k *Keys) find(credential string) *Key {

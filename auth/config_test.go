@@ -118,7 +118,7 @@ func TestNewFaults(t *testing.T) {
 	file := func(path string) []auth.KeyConfig { return []auth.KeyConfig{{Name: "ops", KeyFile: path}} }
 
 	f(file(filepath.Join(dir, "missing")), "auth: keys[0].key_file: cannot be read: ")
-	f(file(dir), "auth: keys[0].key_file: cannot be read: ")
+	f(file(dir), "auth: keys[0].key_file: is not a regular file")
 	f(file(write("empty", " \r\n")), "auth: keys[0].key_file: is empty")
 	f(file(write("two", opsKey+"\n"+ciKey+"\n")), "auth: keys[0].key_file: has white space")
 	f(file(write("sample", "changeme\n")), "auth: keys[0].key_file: is a published sample")

@@ -58,6 +58,12 @@ func (k *Key) Allows(model string) bool {
 	return len(k.models) == 0
 }
 
+// HasModels reports whether the key is for certain models only.
+func (k *Key) HasModels() bool { return len(k.models) > 0 }
+
+// HasTokenLimit reports whether the tokens of the key's requests count.
+func (k *Key) HasTokenLimit() bool { return k.limits.tokens > 0 }
+
 // expiry returns ErrExpired once the key's time is over.
 func (k *Key) expiry() error {
 	if !isPast(k.expires) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 const maxKeyFile = 4096 // bytes
@@ -56,16 +57,53 @@ func readKeyFile(file string) (string, error) {
 // readTrimmed returns the text of file without the white space around it. More than a key
 // takes is an error.
 func readTrimmed(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err == nil && len(text) > maxKeyFile {
+	text, _, err := ReadFile(file, maxKeyFile)
+	switch {
+	case errors.Is(err, ErrNotRegular):
+		err = errors.New("is not a regular file; a pipe would be waited for")
+	case errors.Is(err, ErrTooLarge):
 		err = fmt.Errorf("is larger than %d bytes; it is to hold the key and nothing else", maxKeyFile)
 	}
 	return strings.TrimSpace(string(text)), err
+}
+
+// Why ReadFile does not read a file.
+var (
+	ErrNotRegular = errors.New("not a regular file")
+	ErrTooLarge   = errors.New("too large")
+)
+
+// ReadFile returns the content and the mode of a file that the config names. It neither waits for a pipe's writer nor
+// reads without end: anything but a regular file is ErrNotRegular, one of more than limit bytes ErrTooLarge.
+func ReadFile(path string, limit int64) (content []byte, mode fs.FileMode, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case !info.Mode().IsRegular():
+		return nil, 0, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
+	}
+	content, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(content)) > limit {
+		err = &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	return content, info.Mode(), err
+}
+
+// CheckFiles reads the key files as New does, and returns all faults joined.
+func (c Config) CheckFiles() error {
+	var faults []error
+	if c.Enabled {
+		readKeyFiles(c.Keys, func(path, message string) {
+			faults = append(faults, fmt.Errorf("auth: %s: %s", path, message))
+		})
+	}
+	return errors.Join(faults...)
 }
 
 // plainAdmin reports whether c is an admin key in plain text, which the command

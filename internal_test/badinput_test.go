@@ -8,25 +8,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // checkError holds an answer of our own against the shape of its dialect (WIRE §4).
 func checkError(t testing.TB, r reply, dialect string, status int) {
 	t.Helper()
-	if r.status != status {
-		t.Fatalf("status %d, want %d: %.300s", r.status, status, r.body)
+	if r.Status != status {
+		t.Fatalf("status %d, want %d: %.300s", r.Status, status, r.Body)
 	}
-	if got := r.header.Get("Content-Type"); !strings.HasPrefix(got, "application/json") {
-		t.Errorf("content-type %q: %.200s", got, r.body)
+	if got := r.Header.Get("Content-Type"); !strings.HasPrefix(got, "application/json") {
+		t.Errorf("content-type %q: %.200s", got, r.Body)
 	}
-	if r.cut != nil {
-		t.Errorf("the answer ended in %v", r.cut)
+	if r.Cut != nil {
+		t.Errorf("the answer ended in %v", r.Cut)
 	}
-	doc := parse(t, r.body)
+	doc := harness.Parse(t, r.Body)
 	fault, _ := doc["error"].(object)
 	message, _ := fault["message"].(string)
 	if message == "" {
-		t.Fatalf("no error.message in %s", r.body)
+		t.Fatalf("no error.message in %s", r.Body)
 	}
 	types := map[int]string{
 		400: "invalid_request_error", 401: "invalid_request_error", 403: "invalid_request_error", 404: "invalid_request_error", 405: "invalid_request_error",
@@ -40,19 +42,19 @@ func checkError(t testing.TB, r reply, dialect string, status int) {
 			types[status] = name
 		}
 		if id, _ := doc["request_id"].(string); doc["type"] != "error" || id == "" {
-			t.Errorf("not an Anthropic error with its request_id: %s", r.body)
+			t.Errorf("not an Anthropic error with its request_id: %s", r.Body)
 		}
 	} else {
 		if _, ok := doc["type"]; ok {
-			t.Errorf("not an OpenAI error: %s", r.body)
+			t.Errorf("not an OpenAI error: %s", r.Body)
 		}
 		for _, name := range []string{"param", "code"} {
 			if _, ok := fault[name]; !ok {
-				t.Errorf("no error.%s in %s", name, r.body)
+				t.Errorf("no error.%s in %s", name, r.Body)
 			}
 		}
 		for status, code := range map[int]string{401: "invalid_api_key", 413: "request_too_large"} {
-			if r.status == status && fault["code"] != code {
+			if r.Status == status && fault["code"] != code {
 				t.Errorf("error.code %v, want %s", fault["code"], code)
 			}
 		}
@@ -60,11 +62,11 @@ func checkError(t testing.TB, r reply, dialect string, status int) {
 	if want, known := types[status]; known && fault["type"] != want {
 		t.Errorf("error.type %v, want %s", fault["type"], want)
 	}
-	if status == 401 && !strings.HasPrefix(r.header.Get("WWW-Authenticate"), "Bearer") {
-		t.Errorf("www-authenticate %q", r.header.Get("WWW-Authenticate"))
+	if status == 401 && !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer") {
+		t.Errorf("www-authenticate %q", r.Header.Get("WWW-Authenticate"))
 	}
-	if r.header.Get("X-Request-Id") == "" && r.header.Get("Request-Id") == "" {
-		t.Errorf("no request id in %v", r.header)
+	if r.Header.Get("X-Request-Id") == "" && r.Header.Get("Request-Id") == "" {
+		t.Errorf("no request id in %v", r.Header)
 	}
 }
 
@@ -75,13 +77,13 @@ func TestBadBody(t *testing.T) {
 		for dialect, path := range map[string]string{"openai": "/v1/chat/completions", "anthropic": "/v1/messages"} {
 			t.Run(name+"/"+dialect, func(t *testing.T) {
 				t.Helper()
-				before := p.count()
-				r := g.raw(t, []byte(wireRequest("POST", path, body, header...)), 0)
+				before := p.Count()
+				r := g.Raw(t, []byte(wireRequest("POST", path, body, header...)), 0)
 				checkError(t, r, dialect, status)
-				if p.count() != before {
+				if p.Count() != before {
 					t.Error("it reached the provider")
 				}
-				rec := g.next(t)
+				rec := g.Next(t)
 				if rec.Status != status || rec.ErrorType == "" || rec.Attempts != 0 || rec.Key != "user" {
 					t.Errorf("record: %+v", rec)
 				}
@@ -116,7 +118,7 @@ func TestBadBody(t *testing.T) {
 	f("gzip", 415, "\x1f\x8b\x08", "Content-Encoding: gzip")
 	f("a form", 415, "model=m", "Content-Type: application/x-www-form-urlencoded")
 	f("multipart", 415, "--x\r\n\r\nm\r\n--x--", "Content-Type: multipart/form-data; boundary=x")
-	g.secretFree(t)
+	g.SecretFree(t)
 }
 
 // What JSON allows and parsers disagree on arrives as it was sent, or is refused;
@@ -125,19 +127,19 @@ func TestExactBytes(t *testing.T) {
 	g, p := startBoth(t)
 	f := func(name, body string) {
 		t.Run(name, func(t *testing.T) {
-			before := p.count()
-			r := g.raw(t, []byte(wireRequest("POST", "/v1/chat/completions", body)), 0)
-			switch r.status {
+			before := p.Count()
+			r := g.Raw(t, []byte(wireRequest("POST", "/v1/chat/completions", body)), 0)
+			switch r.Status {
 			case 200:
-				sameBytes(t, "request", p.last(t).Body, []byte(body))
+				sameBytes(t, "request", p.Last(t).Body, []byte(body))
 			case 400:
-				if p.count() != before {
+				if p.Count() != before {
 					t.Error("refused, and yet it reached the provider")
 				}
 			default:
-				t.Errorf("status %d: %s", r.status, r.body)
+				t.Errorf("status %d: %s", r.Status, r.Body)
 			}
-			g.next(t)
+			g.Next(t)
 		})
 	}
 	f("NUL escape", `{"model":"m","x":"\u0000"}`)
@@ -163,43 +165,43 @@ func TestBodyTooLarge(t *testing.T) {
 	t.Run("announced", func(t *testing.T) {
 		begin := time.Now()
 		request := wireRequest("POST", "/v1/messages", "", "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", size))
-		r := g.raw(t, []byte(request+`{"model":`), 0)
+		r := g.Raw(t, []byte(request+`{"model":`), 0)
 		checkError(t, r, "anthropic", 413)
 		if took := time.Since(begin); took > 3*time.Second {
 			t.Errorf("answered after %v", took)
 		}
-		if rec := g.next(t); rec.Status != 413 {
+		if rec := g.Next(t); rec.Status != 413 {
 			t.Errorf("record: %+v", rec)
 		}
 	})
 	t.Run("chunked", func(t *testing.T) {
 		var request bytes.Buffer
 		request.WriteString(wireRequest("POST", "/v1/chat/completions", "", "Content-Type: application/json", "Transfer-Encoding: chunked"))
-		request.WriteString(chunk(`{"model":"m","x":"`))
-		piece := chunk(strings.Repeat("x", 1<<16))
+		request.WriteString(harness.Chunk(`{"model":"m","x":"`))
+		piece := harness.Chunk(strings.Repeat("x", 1<<16))
 		for range size / (1 << 16) {
 			request.WriteString(piece)
 		}
-		request.WriteString(chunk(`"}`) + "0\r\n\r\n")
-		r := g.raw(t, request.Bytes(), 1<<16)
+		request.WriteString(harness.Chunk(`"}`) + "0\r\n\r\n")
+		r := g.Raw(t, request.Bytes(), 1<<16)
 		checkError(t, r, "openai", 413)
-		if rec := g.next(t); rec.Status != 413 {
+		if rec := g.Next(t); rec.Status != 413 {
 			t.Errorf("record: %+v", rec)
 		}
 	})
 	t.Run("just fits", func(t *testing.T) {
 		body := `{"model":"m","x":"` + strings.Repeat("x", 32<<20-len(`{"model":"m","x":""}`)) + `"}`
-		r := g.send(t, "POST", "/v1/chat/completions", body)
-		if r.status != 200 {
-			t.Fatalf("%d %s", r.status, r.body)
+		r := g.Send(t, "POST", "/v1/chat/completions", body)
+		if r.Status != 200 {
+			t.Fatalf("%d %s", r.Status, r.Body)
 		}
-		sameBytes(t, "request", p.last(t).Body, []byte(body))
-		if rec := g.next(t); rec.RequestBytes != 32<<20 {
+		sameBytes(t, "request", p.Last(t).Body, []byte(body))
+		if rec := g.Next(t); rec.RequestBytes != 32<<20 {
 			t.Errorf("record: %d request bytes", rec.RequestBytes)
 		}
 	})
-	if p.count() != 1 {
-		t.Errorf("%d requests reached the provider", p.count())
+	if p.Count() != 1 {
+		t.Errorf("%d requests reached the provider", p.Count())
 	}
 }
 
@@ -209,11 +211,11 @@ func TestRefusalBeforeBody(t *testing.T) {
 	f := func(name, dialect string, status int, request string) {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Now()
-			checkError(t, g.raw(t, []byte(request), 0), dialect, status)
+			checkError(t, g.Raw(t, []byte(request), 0), dialect, status)
 			if took := time.Since(begin); took > 3*time.Second {
 				t.Errorf("answered after %v", took)
 			}
-			if rec := g.next(t); rec.Status != status {
+			if rec := g.Next(t); rec.Status != status {
 				t.Errorf("record: %+v", rec)
 			}
 		})
@@ -221,8 +223,8 @@ func TestRefusalBeforeBody(t *testing.T) {
 	f("bad key", "openai", 401, wireRequest("POST", "/v1/chat/completions", "", "Authorization: Bearer wrong-key-0123456789", "Content-Length: 5000"))
 	f("unknown path", "openai", 404, wireRequest("POST", "/v1/nothing", "", "Content-Length: 5000"))
 	f("content type", "anthropic", 415, wireRequest("POST", "/v1/messages", "", "Content-Type: text/csv", "Content-Length: 5000"))
-	if p.count() != 0 {
+	if p.Count() != 0 {
 		t.Error("it reached the provider")
 	}
-	g.secretFree(t, "wrong-key-0123456789")
+	g.SecretFree(t, "wrong-key-0123456789")
 }

@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // benchRole names what a process of the test binary is, when it is not the tests:
@@ -38,6 +40,17 @@ const (
 	benchEvents  = 50 // a stream
 	benchPause   = 20 * time.Millisecond
 )
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(benchRole) {
+	case "provider":
+		serveBenchProvider()
+	case "reverseproxy":
+		serveReverseProxy()
+	default:
+		os.Exit(harness.Main(m))
+	}
+}
 
 func serveBench(h http.Handler) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -163,10 +176,10 @@ func BenchmarkGateway(b *testing.B) {
 	g := start(b, object{
 		"logs": object{"max_file": "1GiB", "max_total": "4GiB"},
 		"upstream": object{"providers": list{
-			object{"name": "bench", "type": "openai", "base_url": provider.url, "api_key": providerKey, "models": list{"m-*"}, "stream_usage": false},
+			object{"name": "bench", "type": "openai", "base_url": provider.url, "api_key": harness.ProviderKey, "models": list{"m-*"}, "stream_usage": false},
 		}},
 	})
-	ours := &side{url: g.URL, pid: g.cmd.Process.Pid}
+	ours := &side{url: g.URL, pid: g.PID()}
 	f := func(name, unit string, load func(s *side) int64) {
 		b.Run(name, func(b *testing.B) {
 			load(ours) // warm up
@@ -193,7 +206,7 @@ func BenchmarkGateway(b *testing.B) {
 	if b.Logf("errors of the bare proxy: %d", bare.errors); ours.errors > 0 {
 		b.Errorf("errors: %d", ours.errors)
 	}
-	if n := countRecords(b, filepath.Dir(g.logFile())); n != ours.requests {
+	if n := countRecords(b, filepath.Dir(g.LogFile())); n != ours.requests {
 		b.Errorf("%d records of %d requests", n, ours.requests)
 	}
 }
@@ -203,7 +216,7 @@ func BenchmarkGateway(b *testing.B) {
 func benchRequest(address, end string, size int) []byte {
 	body := `{"messages":[{"role":"user","content":"` + strings.Repeat(`All work and no \"play\"\n`, size/25) + `"}],` + end + `}`
 	return fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		address, userKey, len(body), body)
+		address, harness.UserKey, len(body), body)
 }
 
 // plain sends requests on as many connections for benchTime and counts them.

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 // oddNames are model names that mean something to JSON, CSV, HTML, a terminal, the
@@ -43,12 +45,12 @@ func escapes(text string) string {
 // Whatever a client calls a model, every format gives it back as a name.
 func TestOddNames(t *testing.T) {
 	noSleep(t)
-	p := newProvider(t, kindly)
+	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	f := g.follow(t, "", 0)
 	for _, name := range oddNames {
-		if r := g.send(t, "POST", "/v1/chat/completions", `{"model":`+quoted(name)+`}`); r.status != 200 {
-			t.Fatalf("%q: %d %s", name, r.status, r.body)
+		if r := g.Send(t, "POST", "/v1/chat/completions", `{"model":`+quoted(name)+`}`); r.Status != 200 {
+			t.Fatalf("%q: %d %s", name, r.Status, r.Body)
 		}
 	}
 	names := func(what string, rows []record) {
@@ -61,29 +63,29 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("%s gives %q", what, got)
 		}
 	}
-	names("the file", g.records(t))
-	harmless(t, "the file", readText(t, g.logFile()))
+	names("the file", g.Records(t))
+	harmless(t, "the file", readText(t, g.LogFile()))
 	names("follow", f.rows(t, len(oddNames)))
 
 	for _, format := range []string{"json", "jsonl", "csv"} {
-		r := g.send(t, "GET", "/_logs?format="+format, "", "Authorization: Bearer "+adminKey)
-		harmless(t, format, string(r.body))
-		if strings.Count(string(r.body), "\n") > len(oddNames)+1 {
-			t.Errorf("%s has %d lines", format, strings.Count(string(r.body), "\n"))
+		r := g.Send(t, "GET", "/_logs?format="+format, "", "Authorization: Bearer "+harness.AdminKey)
+		harmless(t, format, string(r.Body))
+		if strings.Count(string(r.Body), "\n") > len(oddNames)+1 {
+			t.Errorf("%s has %d lines", format, strings.Count(string(r.Body), "\n"))
 		}
-		if kind := r.header.Get("Content-Type"); strings.Contains(kind, "html") || r.header.Get("X-Content-Type-Options") != "nosniff" {
+		if kind := r.Header.Get("Content-Type"); strings.Contains(kind, "html") || r.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s is sent as %s", format, kind)
 		}
 		var rows []record
 		switch format {
 		case "json":
 			var page struct{ Data []record }
-			if err := json.Unmarshal(r.body, &page); err != nil {
+			if err := json.Unmarshal(r.Body, &page); err != nil {
 				t.Fatal(err)
 			}
 			rows = page.Data
 		case "jsonl":
-			for line := range strings.Lines(string(r.body)) {
+			for line := range strings.Lines(string(r.Body)) {
 				var rec record
 				if err := json.Unmarshal([]byte(line), &rec); err != nil {
 					t.Fatal(err)
@@ -91,7 +93,7 @@ func TestOddNames(t *testing.T) {
 				rows = append(rows, rec)
 			}
 		case "csv":
-			table := csv.NewReader(strings.NewReader(string(r.body)))
+			table := csv.NewReader(strings.NewReader(string(r.Body)))
 			head, _ := table.Read()
 			column := slices.Index(head, "model")
 			for i := len(oddNames) - 1; i >= 0; i-- {
@@ -123,8 +125,8 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("the filter %q finds %+v", name, rows)
 		}
 	}
-	stats := g.send(t, "GET", "/_stats?by=model,key", "", "Authorization: Bearer "+adminKey)
-	harmless(t, "stats", string(stats.body))
+	stats := g.Send(t, "GET", "/_stats?by=model,key", "", "Authorization: Bearer "+harness.AdminKey)
+	harmless(t, "stats", string(stats.Body))
 	var grouped []string
 	for _, group := range g.stats(t, "by=model,key").Groups {
 		grouped = append(grouped, *group.Model)
@@ -155,7 +157,7 @@ func TestOddNames(t *testing.T) {
 // Nothing that a client says beside the model's name is kept or shown: no key, body,
 // query or header, whether the request is good, bad or refused.
 func TestCanaries(t *testing.T) {
-	p := newProvider(t, kindly)
+	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	f := g.follow(t, "", 0)
 	n, sent := 0, []string{}
@@ -173,7 +175,7 @@ func TestCanaries(t *testing.T) {
 	}
 	query := func() string { return "?" + canary("name") + "=1&q=" + canary("query") }
 	send := func(method, path, body string, header ...string) {
-		g.send(t, method, path, body, append(secret(), header...)...)
+		g.Send(t, method, path, body, append(secret(), header...)...)
 	}
 	const chat = "/v1/chat/completions"
 	send("POST", chat+query(), body())
@@ -196,8 +198,8 @@ func TestCanaries(t *testing.T) {
 	send("POST", chat+query(), body(), "Authorization: "+canary("scheme")+" x")
 	send("POST", chat+query(), body(), "X-Api-Key: "+canary("otherkey"))
 	send("POST", chat+query(), body(), "Authorization:", "X-Api-Key: "+canary("xkey"))
-	g.raw(t, []byte("GET /v1/models"+query()+" HTTP/1.1\r\nHost: "+canary("host")+"\r\nAuthorization: Bearer "+userKey+"\r\n\r\n"), 0)
-	admin := "Authorization: Bearer " + adminKey
+	g.Raw(t, []byte("GET /v1/models"+query()+" HTTP/1.1\r\nHost: "+canary("host")+"\r\nAuthorization: Bearer "+harness.UserKey+"\r\n\r\n"), 0)
+	admin := "Authorization: Bearer " + harness.AdminKey
 	for _, bad := range []string{"status=", "since=", "min_ms=", "stream=", "limit=", "cursor=", "format=", "follow=", "nonsense="} {
 		send("GET", "/_logs?"+bad+canary("filter"), "", admin)
 	}
@@ -210,16 +212,16 @@ func TestCanaries(t *testing.T) {
 	send("GET", "/_logs?q="+canary("refused"), "")
 	send("GET", "/_status"+query(), "", "Authorization: Bearer "+canary("adminkey"))
 
-	all := g.records(t)
+	all := g.Records(t)
 	followed, _ := json.Marshal(f.rows(t, len(all)))
 	kept := map[string]string{
-		"file": readText(t, g.logFile()), "stderr": g.stderr.String(), "stdout": g.stdout.String(), "follow": string(followed), "metrics": g.exposed(t),
+		"file": readText(t, g.LogFile()), "stderr": g.Stderr.String(), "stdout": g.Stdout.String(), "follow": string(followed), "metrics": g.exposed(t),
 	}
 	for _, path := range []string{"/_logs?limit=1000", "/_logs?format=csv", "/_stats?by=model,provider,key&step=1m", "/_status"} {
-		kept[path] = string(g.send(t, "GET", path, "", admin).body)
+		kept[path] = string(g.Send(t, "GET", path, "", admin).Body)
 	}
 	for place, text := range kept {
-		for _, canary := range append(sent, adminKey, userKey, providerKey, "nobodys-key") {
+		for _, canary := range append(sent, harness.AdminKey, harness.UserKey, harness.ProviderKey, "nobodys-key") {
 			if at := strings.Index(strings.ToLower(text), strings.ToLower(canary)); at >= 0 {
 				t.Errorf("%s stands in %s: …%s", canary, place, text[max(0, at-100):min(len(text), at+60)])
 			}

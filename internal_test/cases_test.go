@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 // corpus is where the whole recorded traffic is found; testdata holds a part of it.
@@ -66,7 +68,7 @@ func (c recorded) body() string {
 // model is the request's top-level model.
 func (c recorded) model(t testing.TB) string {
 	t.Helper()
-	model, _ := parse(t, []byte(c.body()))["model"].(string)
+	model, _ := harness.Parse(t, []byte(c.body()))["model"].(string)
 	return model
 }
 
@@ -83,7 +85,7 @@ func (c recorded) facts(t testing.TB) facts {
 	t.Helper()
 	f := facts{finish: map[string]bool{}}
 	if c.SSE == "" {
-		doc := parse(t, []byte(c.Body))
+		doc := harness.Parse(t, []byte(c.Body))
 		f.usage(c.Dialect, doc)
 		f.ends(doc)
 		f.finished = true

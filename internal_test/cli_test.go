@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 // known gives a folder whose config leads to g: its own one says port 0.
@@ -18,14 +20,14 @@ func (g *gateway) known(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	port := g.Addr[strings.LastIndexByte(g.Addr, ':')+1:]
-	writeConfig(t, dir, withDefaults(object{"server": object{"port": json.Number(port)}}))
+	harness.WriteConfig(t, dir, harness.WithDefaults(object{"server": object{"port": json.Number(port)}}))
 	return dir
 }
 
 // piped runs a subcommand whose output a program reads.
 func (g *gateway) piped(t testing.TB, args ...string) string {
 	t.Helper()
-	code, stdout, stderr := command(t, g.known(t), args...)
+	code, stdout, stderr := harness.Command(t, g.known(t), args...)
 	if code != 0 || stderr != "" {
 		t.Fatalf("proxycast %q: exit code %d\n%s", args, code, stderr)
 	}
@@ -36,8 +38,8 @@ func (g *gateway) piped(t testing.TB, args ...string) string {
 // ends.
 func (g *gateway) terminal(t testing.TB, args ...string) string {
 	t.Helper()
-	tool(t, "script", "apt-get install bsdutils")
-	words := []string{binary}
+	harness.NeedTool(t, "script", "apt-get install bsdutils")
+	words := []string{harness.Binary}
 	for _, arg := range args {
 		words = append(words, "'"+strings.ReplaceAll(arg, "'", `'\''`)+"'")
 	}
@@ -61,11 +63,11 @@ func uncoloured(text string) string {
 // A program gets JSON lines, the oldest first, and every filter of /_logs.
 func TestLogsCommand(t *testing.T) {
 	noSleep(t)
-	g := start(t, relayTo(newProvider(t, kindly), "openai"))
+	g := start(t, relayTo(harness.NewProvider(t, kindly), "openai"))
 	for range 5 {
 		g.crowdOnce(t)
 	}
-	all := g.records(t)
+	all := g.Records(t)
 	f := func(query string, args ...string) {
 		t.Helper()
 		var got []uint64
@@ -93,21 +95,21 @@ func TestLogsCommand(t *testing.T) {
 	f("status=401,404", "status=401", "status=404")
 
 	csv := g.piped(t, "logs", "format=csv")
-	if r := g.send(t, "GET", "/_logs?format=csv", "", "Authorization: Bearer "+adminKey); csv != string(r.body) {
-		t.Errorf("format=csv gives %d bytes, want %d", len(csv), len(r.body))
+	if r := g.Send(t, "GET", "/_logs?format=csv", "", "Authorization: Bearer "+harness.AdminKey); csv != string(r.Body) {
+		t.Errorf("format=csv gives %d bytes, want %d", len(csv), len(r.Body))
 	}
 	dir := g.known(t)
 	for _, bad := range []string{"stauts=500", "status=abc", "limit=0"} {
-		if code, stdout, stderr := command(t, dir, "logs", bad); code != 1 || stdout != "" || !strings.Contains(stderr, "want") && !strings.Contains(stderr, "valid are") {
+		if code, stdout, stderr := harness.Command(t, dir, "logs", bad); code != 1 || stdout != "" || !strings.Contains(stderr, "want") && !strings.Contains(stderr, "valid are") {
 			t.Errorf("logs %s: exit code %d\n%s%s", bad, code, stdout, stderr)
 		}
 	}
-	if code, _, stderr := command(t, dir, "logs", "nonsense"); code != 2 || !strings.Contains(stderr, "FILTER=VALUE") {
+	if code, _, stderr := harness.Command(t, dir, "logs", "nonsense"); code != 2 || !strings.Contains(stderr, "FILTER=VALUE") {
 		t.Errorf("logs nonsense: exit code %d\n%s", code, stderr)
 	}
-	g.signal(t, syscall.SIGTERM)
-	g.exit(t, patience)
-	if code, _, stderr := command(t, dir, "logs"); code != 1 || !strings.Contains(stderr, "no gateway answers") {
+	g.Signal(t, syscall.SIGTERM)
+	g.Exit(t, harness.Patience)
+	if code, _, stderr := harness.Command(t, dir, "logs"); code != 1 || !strings.Contains(stderr, "no gateway answers") {
 		t.Errorf("logs without a gateway: exit code %d\n%s", code, stderr)
 	}
 }
@@ -115,7 +117,7 @@ func TestLogsCommand(t *testing.T) {
 // A person gets a table.
 func TestLogsOnTerminal(t *testing.T) {
 	noSleep(t)
-	g := start(t, relayTo(newProvider(t, kindly), "openai"))
+	g := start(t, relayTo(harness.NewProvider(t, kindly), "openai"))
 	g.crowdOnce(t)
 	lines := strings.Split(strings.TrimSpace(uncoloured(g.terminal(t, "logs"))), "\n")
 	if len(lines) != len(kinds)+1 || !strings.HasPrefix(lines[0], "TIME ") {
@@ -133,17 +135,17 @@ func TestLogsOnTerminal(t *testing.T) {
 
 // Following goes on when the gateway comes back, and shows each row once.
 func TestLogsFollowsOverRestart(t *testing.T) {
-	slow(t)
-	p := newProvider(t, kindly)
-	address := freeAddress(t)
+	harness.Slow(t)
+	p := harness.NewProvider(t, kindly)
+	address := harness.FreeAddress(t)
 	cfg := relayTo(p, "openai")
 	cfg["server"] = object{"port": json.Number(address[strings.LastIndexByte(address, ':')+1:])}
 	dir := t.TempDir()
-	g := startIn(t, dir, withDefaults(cfg))
+	g := startIn(t, dir, harness.WithDefaults(cfg))
 	g.crowdOnce(t)
-	viewer := execute(t, dir, nil, "logs", "-f", "path=/v1/chat/completions")
+	viewer := harness.Execute(t, dir, nil, "logs", "-f", "path=/v1/chat/completions")
 	shown := func() (seqs []uint64) {
-		for line := range strings.Lines(viewer.stdout.String()) {
+		for line := range strings.Lines(viewer.Stdout.String()) {
 			var rec record
 			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &rec) != nil {
 				t.Fatalf("%q", line)
@@ -158,36 +160,35 @@ func TestLogsFollowsOverRestart(t *testing.T) {
 			perRound++
 		}
 	}
-	eventually(t, "the rows so far are shown", func() bool { return len(shown()) == perRound })
+	harness.Eventually(t, "the rows so far are shown", func() bool { return len(shown()) == perRound })
 	for round := 2; round < 6; round++ {
 		if round == 4 { // a restart with nothing to catch up on
 			g.crowdOnce(t)
-			eventually(t, "live rows are shown", func() bool { return len(shown()) == round*perRound })
+			harness.Eventually(t, "live rows are shown", func() bool { return len(shown()) == round*perRound })
 		} else {
 			g.crowdOnce(t)
 		}
 		if round%2 == 0 {
-			g.signal(t, syscall.SIGTERM)
-			g.exit(t, patience)
+			g.Signal(t, syscall.SIGTERM)
+			g.Exit(t, harness.Patience)
 		} else {
-			_ = g.cmd.Process.Kill()
-			<-g.ended
+			g.Kill()
 		}
 		g = startIn(t, dir, nil)
 	}
 	g.crowdOnce(t)
 	var want []uint64
-	for _, rec := range onDisk(t, logFiles(t, filepath.Dir(g.logFile()))...) {
+	for _, rec := range harness.OnDisk(t, harness.LogFiles(t, filepath.Dir(g.LogFile()))...) {
 		if rec.Path == "/v1/chat/completions" {
 			want = append(want, rec.Seq)
 		}
 	}
-	eventually(t, "all rows are shown", func() bool { return len(shown()) >= len(want) })
+	harness.Eventually(t, "all rows are shown", func() bool { return len(shown()) >= len(want) })
 	if got := shown(); !slices.Equal(got, want) {
 		t.Errorf("shown %v, want %v", got, want)
 	}
-	viewer.signal(t, syscall.SIGINT)
-	if code := viewer.exit(t, patience); code != 0 || viewer.stderr.String() != "" {
-		t.Errorf("exit code %d\n%s", code, viewer.stderr.String())
+	viewer.Signal(t, syscall.SIGINT)
+	if code := viewer.Exit(t, harness.Patience); code != 0 || viewer.Stderr.String() != "" {
+		t.Errorf("exit code %d\n%s", code, viewer.Stderr.String())
 	}
 }

@@ -12,22 +12,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-)
 
-// command runs a subcommand to its end.
-func command(t testing.TB, dir string, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	p := execute(t, dir, nil, args...)
-	code = p.exit(t, patience)
-	return code, p.stdout.String(), p.stderr.String()
-}
+	"proxycast/internal_test/harness"
+)
 
 func TestUsage(t *testing.T) {
 	dir := t.TempDir()
-	writeConfig(t, dir, withDefaults(object{}))
+	harness.WriteConfig(t, dir, harness.WithDefaults(object{}))
 	f := func(want int, args ...string) {
 		t.Helper()
-		code, _, stderr := command(t, dir, args...)
+		code, _, stderr := harness.Command(t, dir, args...)
 		if code != want || (want != 0 && strings.TrimSpace(stderr) == "") {
 			t.Errorf("proxycast %s: exit code %d, want %d\n%s", strings.Join(args, " "), code, want, stderr)
 		}
@@ -44,7 +38,7 @@ func TestUsage(t *testing.T) {
 
 func TestConfigFaults(t *testing.T) {
 	dir := t.TempDir()
-	writeFile(t, dir, "config.json", `{
+	harness.WriteFile(t, dir, "config.json", `{
   "server": {"prot": 1, "host": "0.0.0.0", "max_body": "lots"},
   "auth": {"enabled": false, "keys": [{"name": "开发", "kye": "x"}, {"name": "b", "key": "changeme"}]},
   "cors": {"origins": ["https://*"]},
@@ -52,7 +46,7 @@ func TestConfigFaults(t *testing.T) {
   "nonsense": true
 }`)
 	for _, args := range [][]string{{"-config", "config.json"}, {"check", "-config", "config.json"}} {
-		code, stdout, stderr := command(t, dir, args...)
+		code, stdout, stderr := harness.Command(t, dir, args...)
 		if code != 2 {
 			t.Errorf("%v: exit code %d", args, code)
 		}
@@ -65,13 +59,13 @@ func TestConfigFaults(t *testing.T) {
 			}
 		}
 	}
-	writeFile(t, dir, "config.json", "{\n  \"server\": {\n    \"port\": 1,,\n")
-	code, _, stderr := command(t, dir, "-config", "config.json")
+	harness.WriteFile(t, dir, "config.json", "{\n  \"server\": {\n    \"port\": 1,,\n")
+	code, _, stderr := harness.Command(t, dir, "-config", "config.json")
 	if code != 2 || !strings.Contains(stderr, "config.json:3:15:") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
-	writeFile(t, dir, "config.json", `{"upstream": {"providers": [{"name": "p", "type": "openai", "base_url": "http://127.0.0.1:1", "api_key": "${NO_SUCH_VARIABLE}", "models": ["gpt-*"]}]}}`)
-	if code, _, stderr := command(t, dir, "check", "-config", "config.json"); code != 0 || !strings.Contains(stderr, "NO_SUCH_VARIABLE") {
+	harness.WriteFile(t, dir, "config.json", `{"upstream": {"providers": [{"name": "p", "type": "openai", "base_url": "http://127.0.0.1:1", "api_key": "${NO_SUCH_VARIABLE}", "models": ["gpt-*"]}]}}`)
+	if code, _, stderr := harness.Command(t, dir, "check", "-config", "config.json"); code != 0 || !strings.Contains(stderr, "NO_SUCH_VARIABLE") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
@@ -81,33 +75,33 @@ func TestUnsetVariable(t *testing.T) {
 	g := start(t, object{"upstream": object{"providers": list{
 		object{"name": "p", "type": "openai", "base_url": "http://127.0.0.1:1", "api_key": "${NO_SUCH_VARIABLE}", "models": list{"gpt-*"}},
 	}}})
-	r := g.send(t, "POST", "/v1/chat/completions", `{"model":"gpt-4o"}`)
+	r := g.Send(t, "POST", "/v1/chat/completions", `{"model":"gpt-4o"}`)
 	checkError(t, r, "openai", 404)
-	if !strings.Contains(string(r.body), "NO_SUCH_VARIABLE") {
-		t.Errorf("%s", r.body)
+	if !strings.Contains(string(r.Body), "NO_SUCH_VARIABLE") {
+		t.Errorf("%s", r.Body)
 	}
 }
 
 func TestSubcommands(t *testing.T) {
 	dir := t.TempDir()
-	code, stdout, _ := command(t, dir, "genkey", "alice")
+	code, stdout, _ := harness.Command(t, dir, "genkey", "alice")
 	key := regexp.MustCompile(`pc_[0-9A-Za-z]{32}`).FindString(stdout)
 	digest := sha256.Sum256([]byte(key))
 	if code != 0 || key == "" || !strings.Contains(stdout, hex.EncodeToString(digest[:])) || !strings.Contains(stdout, "alice") {
 		t.Fatalf("genkey: %d\n%s", code, stdout)
 	}
-	cfg := withDefaults(object{})
+	cfg := harness.WithDefaults(object{})
 	keys := cfg["auth"].(object)["keys"].(list)
 	cfg["auth"] = object{"keys": append(keys, object{"name": "alice", "key_sha256": hex.EncodeToString(digest[:])})}
 	g := startIn(t, dir, cfg)
-	if r := g.send(t, "GET", "/v1/models", "", "Authorization: Bearer "+key); r.status != 200 {
-		t.Errorf("the made key: %d", r.status)
+	if r := g.Send(t, "GET", "/v1/models", "", "Authorization: Bearer "+key); r.Status != 200 {
+		t.Errorf("the made key: %d", r.Status)
 	}
-	if rec := g.next(t); rec.Key != "alice" {
+	if rec := g.Next(t); rec.Key != "alice" {
 		t.Errorf("record: %+v", rec)
 	}
 
-	code, stdout, _ = command(t, dir, "schema")
+	code, stdout, _ = harness.Command(t, dir, "schema")
 	shipped, err := os.ReadFile("../server/config.schema.json")
 	if err != nil {
 		t.Fatal(err)
@@ -115,20 +109,20 @@ func TestSubcommands(t *testing.T) {
 	if code != 0 || stdout != string(shipped) || !json.Valid(shipped) {
 		t.Errorf("schema: %d, %d bytes; server/config.schema.json has %d", code, len(stdout), len(shipped))
 	}
-	if code, stdout, _ = command(t, dir, "version"); code != 0 || !strings.Contains(stdout, runtime.Version()) {
+	if code, stdout, _ = harness.Command(t, dir, "version"); code != 0 || !strings.Contains(stdout, runtime.Version()) {
 		t.Errorf("version: %d %s", code, stdout)
 	}
 
 	port := g.Addr[strings.LastIndex(g.Addr, ":")+1:]
 	known := t.TempDir() // healthcheck finds the gateway through the config's port
 	cfg["server"] = object{"port": json.Number(port)}
-	writeConfig(t, known, cfg)
-	if code, _, stderr := command(t, known, "healthcheck"); code != 0 {
+	harness.WriteConfig(t, known, cfg)
+	if code, _, stderr := harness.Command(t, known, "healthcheck"); code != 0 {
 		t.Errorf("healthcheck of a running gateway: %d %s", code, stderr)
 	}
-	g.signal(t, syscall.SIGTERM)
-	g.exit(t, patience)
-	if code, _, _ := command(t, known, "healthcheck"); code != 1 {
+	g.Signal(t, syscall.SIGTERM)
+	g.Exit(t, harness.Patience)
+	if code, _, _ := harness.Command(t, known, "healthcheck"); code != 1 {
 		t.Errorf("healthcheck of none: %d", code)
 	}
 }
@@ -151,26 +145,26 @@ func TestGeneratedAdminKey(t *testing.T) {
 	}
 	works := func(g *gateway) {
 		t.Helper()
-		if r := g.send(t, "GET", "/_status", "", "Authorization: Bearer "+key); r.status != 200 {
-			t.Errorf("the generated key: %d %s", r.status, r.body)
-		} else if strings.Contains(string(r.body), key) {
+		if r := g.Send(t, "GET", "/_status", "", "Authorization: Bearer "+key); r.Status != 200 {
+			t.Errorf("the generated key: %d %s", r.Status, r.Body)
+		} else if strings.Contains(string(r.Body), key) {
 			t.Error("/_status shows the key")
 		}
-		r := g.send(t, "POST", "/v1/messages", `{"model":"demo-1","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`, "Authorization: Bearer "+key)
-		if r.status != 200 {
-			t.Errorf("demo-1: %d %s", r.status, r.body)
+		r := g.Send(t, "POST", "/v1/messages", `{"model":"demo-1","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`, "Authorization: Bearer "+key)
+		if r.Status != 200 {
+			t.Errorf("demo-1: %d %s", r.Status, r.Body)
 		}
 	}
 	works(g)
-	if n := strings.Count(g.stdout.String()+g.stderr.String(), key); n != 1 {
+	if n := strings.Count(g.Stdout.String()+g.Stderr.String(), key); n != 1 {
 		t.Errorf("the key was printed %d times", n)
 	}
-	g.signal(t, syscall.SIGTERM)
-	g.exit(t, patience)
+	g.Signal(t, syscall.SIGTERM)
+	g.Exit(t, harness.Patience)
 
 	again := startIn(t, dir, nil)
 	works(again)
-	if strings.Contains(again.stdout.String()+again.stderr.String(), key) {
+	if strings.Contains(again.Stdout.String()+again.Stderr.String(), key) {
 		t.Error("the second start printed the key")
 	}
 }
@@ -186,42 +180,42 @@ func TestShippedConfig(t *testing.T) {
 		t.Fatal("config.json does not state port 9090")
 	}
 	dir := t.TempDir()
-	writeFile(t, dir, "config.json", string(port.ReplaceAll(text, []byte(`"port": 0`))))
+	harness.WriteFile(t, dir, "config.json", string(port.ReplaceAll(text, []byte(`"port": 0`))))
 	g := startIn(t, dir, nil)
 	key, err := os.ReadFile(filepath.Join(dir, "data", "admin.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := g.send(t, "POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`, "Authorization: Bearer "+strings.TrimSpace(string(key)))
-	if r.status != 200 {
-		t.Errorf("%d %s", r.status, r.body)
+	r := g.Send(t, "POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`, "Authorization: Bearer "+strings.TrimSpace(string(key)))
+	if r.Status != 200 {
+		t.Errorf("%d %s", r.Status, r.Body)
 	}
 }
 
 // With auth off only loopback is served, and no web page can post.
 func TestAuthOff(t *testing.T) {
 	dir := t.TempDir()
-	writeConfig(t, dir, object{"server": object{"host": "0.0.0.0", "port": 0}, "auth": object{"enabled": false}})
-	if code, _, stderr := command(t, dir, "-config", "config.json"); code != 2 {
+	harness.WriteConfig(t, dir, object{"server": object{"host": "0.0.0.0", "port": 0}, "auth": object{"enabled": false}})
+	if code, _, stderr := harness.Command(t, dir, "-config", "config.json"); code != 2 {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 	g := startIn(t, t.TempDir(), object{"server": object{"port": 0}, "auth": object{"enabled": false}})
 	post := func(header ...string) reply {
-		return g.raw(t, []byte(wireRequest("POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`, append([]string{"Authorization:"}, header...)...)), 0)
+		return g.Raw(t, []byte(wireRequest("POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`, append([]string{"Authorization:"}, header...)...)), 0)
 	}
-	if r := post(); r.status != 200 {
-		t.Errorf("%d %s", r.status, r.body)
+	if r := post(); r.Status != 200 {
+		t.Errorf("%d %s", r.Status, r.Body)
 	}
-	if rec := g.next(t); rec.Key != "anonymous" {
+	if rec := g.Next(t); rec.Key != "anonymous" {
 		t.Errorf("record: %+v", rec)
 	}
 	r := post("Origin: https://evil.example", "Sec-Fetch-Site: cross-site")
 	checkError(t, r, "openai", 403)
-	if r.header.Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("%v", r.header)
+	if r.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("%v", r.Header)
 	}
 	checkError(t, post("Content-Type: text/plain"), "openai", 415)
-	if r := g.raw(t, []byte(wireRequest("GET", "/_status", "", "Authorization:")), 0); r.status != 200 {
-		t.Errorf("/_status: %d", r.status)
+	if r := g.Raw(t, []byte(wireRequest("GET", "/_status", "", "Authorization:")), 0); r.Status != 200 {
+		t.Errorf("/_status: %d", r.Status)
 	}
 }

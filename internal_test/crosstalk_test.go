@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // hasty answers as soon as it has a request's head, or closes then, and only
@@ -90,14 +92,14 @@ func TestCrossTalk(t *testing.T) {
 				if j%3 == 0 {
 					time.AfterFunc(time.Duration(rand.IntN(5))*time.Millisecond, cancel)
 				}
-				_, _ = g.try(g.request(t, ctx, "POST", "/v1/chat/completions", body, "X-Letter: "+letter)) // any end is fine here
+				_, _ = g.Try(g.Request(ctx, "POST", "/v1/chat/completions", body, "X-Letter: "+letter)) // any end is fine here
 				cancel()
 			}
 		})
 	}
 	working.Wait()
-	g.signal(t, syscall.SIGTERM)
-	g.exit(t, patience)
+	g.Signal(t, syscall.SIGTERM)
+	g.Exit(t, harness.Patience)
 	l.Close()
 	serving.Wait()
 	for _, what := range h.foreign {
@@ -109,19 +111,19 @@ func TestCrossTalk(t *testing.T) {
 func TestSentOnce(t *testing.T) {
 	f := func(name string, header ...string) {
 		t.Run(name, func(t *testing.T) {
-			p := newProvider(t, ok(chatReply).serve(whole))
+			p := harness.NewProvider(t, ok(chatReply).serve(whole))
 			g := start(t, relayTo(p, "openai"))
-			g.send(t, "POST", "/v1/chat/completions", chatRequest)
-			p.play(func(x *exchange) bool { return false }) // read, and closed without a word
-			r := g.send(t, "POST", "/v1/chat/completions", chatRequest, header...)
+			g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+			p.Play(func(x *exchange) bool { return false }) // read, and closed without a word
+			r := g.Send(t, "POST", "/v1/chat/completions", chatRequest, header...)
 			checkError(t, r, "openai", 502)
-			if n := p.count(); n != 2 {
+			if n := p.Count(); n != 2 {
 				t.Errorf("the provider saw %d requests, want 2", n)
 			}
-			if reused := p.last(t).Reused; !reused {
+			if reused := p.Last(t).Reused; !reused {
 				t.Log("the connection was not used again")
 			}
-			g.expect(t, 2)
+			g.Expect(t, 2)
 		})
 	}
 	f("plain")
@@ -155,9 +157,9 @@ func TestEarlyRefusal(t *testing.T) {
 	g := start(t, relayTo(&provider{URL: "http://" + l.Addr().String()}, "openai"))
 	body := `{"model":"m","x":"` + strings.Repeat("x", 20<<20) + `"}`
 	for range 5 {
-		if r := g.send(t, "POST", "/v1/chat/completions", body); r.status != 413 || string(r.body) != openaiError {
-			t.Errorf("%d %s", r.status, r.body)
+		if r := g.Send(t, "POST", "/v1/chat/completions", body); r.Status != 413 || string(r.Body) != openaiError {
+			t.Errorf("%d %s", r.Status, r.Body)
 		}
 	}
-	g.expect(t, 5)
+	g.Expect(t, 5)
 }

@@ -5,62 +5,31 @@ package gateway_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-)
 
-// logFiles gives the files of the log in dir, the rotated ones first, in the order
-// of their rows.
-func logFiles(t testing.TB, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "requests-*.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(files)
-	if current := filepath.Join(dir, "requests.jsonl"); exists(current) {
-		files = append(files, current)
-	}
-	return files
-}
+	"proxycast/internal_test/harness"
+)
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
-// onDisk reads every record of files, as strictly as readLog, but lets seq leap.
-func onDisk(t testing.TB, files ...string) []record {
+func readText(t testing.TB, path string) string {
 	t.Helper()
-	var all []record
-	for _, file := range files {
-		text := readText(t, file)
-		if text != "" && !strings.HasSuffix(text, "\n") {
-			t.Fatalf("%s ends in a torn line: %q", file, text[max(0, len(text)-200):])
-		}
-		for line := range strings.Lines(text) {
-			var rec record
-			d := json.NewDecoder(strings.NewReader(line))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&rec); err != nil || d.More() {
-				t.Fatalf("%s: %v\n%q", file, err, line)
-			}
-			if n := len(all); n > 0 && rec.Seq <= all[n-1].Seq {
-				t.Fatalf("%s: seq %d follows %d", file, rec.Seq, all[n-1].Seq)
-			}
-			all = append(all, rec)
-		}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return all
+	return string(text)
 }
 
 // crowd is clients that send requests of all kinds until they are told to stop or
@@ -81,12 +50,12 @@ var kinds = []struct {
 	method, path, body, key string
 	status                  int
 }{
-	{"POST", "/v1/chat/completions", chatRequest, userKey, 200},
-	{"POST", "/v1/chat/completions", chatStreamRequest, userKey, 200},
-	{"POST", "/v1/chat/completions", "{", userKey, 400},
+	{"POST", "/v1/chat/completions", chatRequest, harness.UserKey, 200},
+	{"POST", "/v1/chat/completions", chatStreamRequest, harness.UserKey, 200},
+	{"POST", "/v1/chat/completions", "{", harness.UserKey, 400},
 	{"POST", "/v1/chat/completions", chatRequest, "nobodys-key-0123456789", 401},
-	{"GET", "/v1/nothing", "", userKey, 404},
-	{"GET", "/v1/models", "", userKey, 200},
+	{"GET", "/v1/nothing", "", harness.UserKey, 404},
+	{"GET", "/v1/models", "", harness.UserKey, 200},
 }
 
 // kindly answers each request of a crowd that reaches a provider.
@@ -110,13 +79,13 @@ func (g *gateway) crowded(t testing.TB, name string, n int) *crowd {
 				default:
 				}
 				kind, who := kinds[(worker+i)%len(kinds)], fmt.Sprintf("%s-%d-%d", name, worker, i)
-				r, err := g.try(g.request(t, context.Background(), kind.method, kind.path, kind.body,
+				r, err := g.Try(g.Request(context.Background(), kind.method, kind.path, kind.body,
 					"User-Agent: "+who, "Authorization: Bearer "+kind.key))
-				if err != nil || r.cut != nil {
+				if err != nil || r.Cut != nil {
 					c.failed.Add(1)
 					return
 				}
-				if r.status != kind.status {
+				if r.Status != kind.status {
 					c.failed.Add(1)
 				}
 				c.mu.Lock()
@@ -168,41 +137,38 @@ func exactlyOnce(t testing.TB, rows []record, ended []string) {
 // and goes on after a restart behind whole lines.
 func TestKilled(t *testing.T) {
 	rounds := 10
-	if full() {
+	if harness.Full() {
 		t.Parallel()
 		rounds = 50
 	}
 	seed := uint64(time.Now().UnixNano())
 	chance := rand.New(rand.NewPCG(seed, 0))
-	p := newProvider(t, kindly)
+	p := harness.NewProvider(t, kindly)
 	cfg := relayTo(p, "openai")
 	cfg["logs"] = object{"max_file": "64KiB", "ring": 100}
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	writeConfig(t, dir, withDefaults(cfg))
+	harness.WriteConfig(t, dir, harness.WithDefaults(cfg))
 
 	var ended []string
 	torn := 0
 	for round := range rounds {
 		g := startIn(t, dir, nil)
-		if text := readText(t, g.logFile()); text != "" && !strings.HasSuffix(text, "\n") {
+		if text := readText(t, g.LogFile()); text != "" && !strings.HasSuffix(text, "\n") {
 			t.Fatalf("round %d of seed %d begins behind a torn line: %q", round, seed, text[max(0, len(text)-200):])
 		}
 		crowd := g.crowded(t, fmt.Sprint("round", round), 8)
 		time.Sleep(time.Duration(chance.IntN(int(150 * time.Millisecond))))
-		if err := g.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		<-g.ended
+		g.Kill()
 		ended = append(ended, crowd.wait()...)
 		if round%5 == 4 { // as a power cut leaves it, or a kernel that was killed too
 			torn++
-			tear(t, g.logFile(), chance)
+			tear(t, g.LogFile(), chance)
 		}
 	}
 	g := startIn(t, dir, nil)
-	files := logFiles(t, data)
-	rows := onDisk(t, files...)
+	files := harness.LogFiles(t, data)
+	rows := harness.OnDisk(t, files...)
 	exactlyOnce(t, rows, ended)
 	newest, _ := g.page(t, "limit=1")
 	if last := rows[len(rows)-1]; len(newest) != 1 || newest[0].Seq != last.Seq {
@@ -236,20 +202,20 @@ func tear(t testing.TB, path string, chance *rand.Rand) {
 // A log that is moved or removed under load comes back; no request fails for it,
 // and what was moved holds what the new file does not.
 func TestLogMoved(t *testing.T) {
-	slow(t)
-	p := newProvider(t, kindly)
+	t.Parallel()
+	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	crowd := g.crowded(t, "moved", 4)
-	file, moved := g.logFile(), filepath.Join(g.Dir, "moved.jsonl")
-	eventually(t, "the load has begun", func() bool { return crowd.count() > 50 })
+	file, moved := g.LogFile(), filepath.Join(g.Dir, "moved.jsonl")
+	harness.Eventually(t, "the load has begun", func() bool { return crowd.count() > 50 })
 	if err := os.Rename(file, moved); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a new file", func() bool { return exists(file) })
+	harness.Eventually(t, "a new file", func() bool { return exists(file) })
 	before := crowd.count()
-	eventually(t, "rows in the new file", func() bool { return crowd.count() > before+50 })
+	harness.Eventually(t, "rows in the new file", func() bool { return crowd.count() > before+50 })
 	ended := crowd.wait()
-	exactlyOnce(t, onDisk(t, moved, file), ended)
+	exactlyOnce(t, harness.OnDisk(t, moved, file), ended)
 	if n := crowd.failed.Load(); n > 0 {
 		t.Errorf("%d of %d requests failed", n, len(ended))
 	}
@@ -258,12 +224,12 @@ func TestLogMoved(t *testing.T) {
 	if err := os.RemoveAll(filepath.Dir(file)); err != nil { // the lock file too
 		t.Fatal(err)
 	}
-	eventually(t, "a new folder", func() bool { return exists(file) })
+	harness.Eventually(t, "a new folder", func() bool { return exists(file) })
 	after := g.crowded(t, "after", 2)
-	eventually(t, "more rows", func() bool { return after.count() > 50 })
+	harness.Eventually(t, "more rows", func() bool { return after.count() > 50 })
 	crowd.wait()
 	ended = after.wait()
-	exactlyOnce(t, onDisk(t, file), ended)
+	exactlyOnce(t, harness.OnDisk(t, file), ended)
 	if n := crowd.failed.Load() + after.failed.Load(); n > 0 {
 		t.Errorf("%d requests failed", n)
 	}
@@ -271,21 +237,21 @@ func TestLogMoved(t *testing.T) {
 
 // A folder that does not exist is made.
 func TestLogFolderIsMade(t *testing.T) {
-	p := newProvider(t, kindly)
+	p := harness.NewProvider(t, kindly)
 	cfg := relayTo(p, "openai")
 	cfg["logs"] = object{"file": "not/yet/there/requests.jsonl"}
 	g := start(t, cfg)
 	g.crowdOnce(t)
 	file := filepath.Join(g.Dir, "not/yet/there/requests.jsonl")
-	if rows := onDisk(t, file); len(rows) != len(kinds) {
+	if rows := harness.OnDisk(t, file); len(rows) != len(kinds) {
 		t.Errorf("%d records in a folder that was made", len(rows))
 	}
 }
 
 // A file that cannot be opened is waited for.
 func TestLogCannotBeOpened(t *testing.T) {
-	slow(t)
-	p := newProvider(t, kindly)
+	harness.Slow(t)
+	p := harness.NewProvider(t, kindly)
 	cfg := relayTo(p, "openai")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "requests.jsonl")
@@ -304,12 +270,12 @@ func TestLogCannotBeOpened(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the log is written", func() bool {
+	harness.Eventually(t, "the log is written", func() bool {
 		g.crowdOnce(t)
-		return len(onDisk(t, logFiles(t, dir)...)) > 0 && strings.Contains(g.stderr.String(), "writing again")
+		return len(harness.OnDisk(t, harness.LogFiles(t, dir)...)) > 0 && strings.Contains(g.Stderr.String(), "writing again")
 	})
-	if n := strings.Count(g.stderr.String(), "did not reach the disk"); n != 2 { // once bad, once good
-		t.Errorf("%d lines on stderr:\n%s", n, g.stderr.String())
+	if n := strings.Count(g.Stderr.String(), "did not reach the disk"); n != 2 { // once bad, once good
+		t.Errorf("%d lines on stderr:\n%s", n, g.Stderr.String())
 	}
 }
 
@@ -317,8 +283,8 @@ func TestLogCannotBeOpened(t *testing.T) {
 func (g *gateway) crowdOnce(t testing.TB) {
 	t.Helper()
 	for _, kind := range kinds {
-		if r := g.send(t, kind.method, kind.path, kind.body, "Authorization: Bearer "+kind.key); r.status != kind.status || r.cut != nil {
-			t.Errorf("%s %s: %d %v, want %d", kind.method, kind.path, r.status, r.cut, kind.status)
+		if r := g.Send(t, kind.method, kind.path, kind.body, "Authorization: Bearer "+kind.key); r.Status != kind.status || r.Cut != nil {
+			t.Errorf("%s %s: %d %v, want %d", kind.method, kind.path, r.Status, r.Cut, kind.status)
 		}
 	}
 }

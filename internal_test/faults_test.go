@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // lag is ample time for a packet on loopback to be noticed.
@@ -22,41 +24,41 @@ func TestNoAnswer(t *testing.T) {
 	f := func(name string, status int, answer script) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProvider(t, answer)
-			g := start(t, relayBoth(p))
+			p := harness.NewProvider(t, answer)
 			if answer == nil {
-				p.listener.Close()
+				p.URL = "http://" + harness.FreeAddress(t)
 			}
+			g := start(t, relayBoth(p))
 			for _, c := range []struct{ dialect, path, body string }{
 				{"openai", "/v1/chat/completions", chatRequest},
 				{"openai", "/v1/chat/completions", chatStreamRequest},
 				{"anthropic", "/v1/messages", messageRequest},
 			} {
-				before, begin := p.count(), time.Now()
-				r := g.send(t, "POST", c.path, c.body)
+				before, begin := p.Count(), time.Now()
+				r := g.Send(t, "POST", c.path, c.body)
 				checkError(t, r, c.dialect, status)
 				if took := time.Since(begin); took > 5*time.Second {
 					t.Errorf("answered after %v", took)
 				}
-				if n := p.count() - before; answer != nil && n != 1 {
+				if n := p.Count() - before; answer != nil && n != 1 {
 					t.Errorf("%d requests reached the provider", n)
 				}
-				rec := g.next(t)
+				rec := g.Next(t)
 				if rec.Status != status || rec.ErrorType == "" || rec.Attempts != 1 || rec.Provider == "" {
 					t.Errorf("record: %+v", rec)
 				}
-				if r.header.Get("X-Should-Retry") == "true" {
+				if r.Header.Get("X-Should-Retry") == "true" {
 					t.Error("x-should-retry: true")
 				}
 			}
-			g.secretFree(t)
+			g.SecretFree(t)
 		})
 	}
 	bytesOf := func(text string) script {
-		return func(x *exchange) bool { x.write([]byte(text), whole); return false }
+		return func(x *exchange) bool { x.Write([]byte(text), whole); return false }
 	}
 	f("refused", 502, nil)
-	f("reset", 502, func(x *exchange) bool { x.reset(); return false })
+	f("reset", 502, func(x *exchange) bool { x.Reset(); return false })
 	f("closed", 502, func(x *exchange) bool { return false })
 	f("garbage", 502, bytesOf("\x16\x03\x01 what is this?\r\n\r\n"))
 	f("another protocol", 502, bytesOf("220 mail.example ESMTP\r\n"))
@@ -67,7 +69,7 @@ func TestNoAnswer(t *testing.T) {
 	f("many headers", 502, bytesOf("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-Many: 0123456789\r\n", 20_000)+"Content-Length: 2\r\n\r\n{}"))
 	f("endless 1xx", 502, func(x *exchange) bool {
 		for range 100_000 {
-			if _, err := x.conn.Write([]byte("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n")); err != nil {
+			if _, err := x.Conn.Write([]byte("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n")); err != nil {
 				break
 			}
 		}
@@ -78,15 +80,15 @@ func TestNoAnswer(t *testing.T) {
 
 // Error answers of a provider: kept in its dialect, without its secrets.
 func TestErrorAnswers(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	f := func(name string, answer canned, check func(t *testing.T, r reply, rec record)) {
 		t.Run(name, func(t *testing.T) {
-			p.play(answer.serve(whole))
-			r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-			check(t, r, g.next(t))
-			if strings.Contains(fmt.Sprint(r.header)+string(r.body), providerKey) {
-				t.Errorf("the provider's key reached the client: %v\n%s", r.header, r.body)
+			p.Play(answer.serve(whole))
+			r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+			check(t, r, g.Next(t))
+			if strings.Contains(fmt.Sprint(r.Header)+string(r.Body), harness.ProviderKey) {
+				t.Errorf("the provider's key reached the client: %v\n%s", r.Header, r.Body)
 			}
 		})
 	}
@@ -99,70 +101,70 @@ func TestErrorAnswers(t *testing.T) {
 		}
 	}
 	json := "Content-Type: application/json"
-	html := "<html><body><h1>502 Bad Gateway</h1>" + providerKey + "</body></html>"
+	html := "<html><body><h1>502 Bad Gateway</h1>" + harness.ProviderKey + "</body></html>"
 	f("HTML 502", canned{status: 502, header: []string{"Content-Type: text/html"}, body: html}, own(502))
 	f("HTML 500 called JSON", canned{status: 500, header: []string{json}, body: html}, own(500))
 	f("empty 500", canned{status: 500}, own(500))
 	f("empty 429", canned{status: 429, header: []string{"Retry-After: 9"}}, func(t *testing.T, r reply, rec record) {
-		if r.status != 429 || r.header.Get("Retry-After") != "9" || parse(t, r.body)["error"] == nil {
-			t.Errorf("%d %v %s", r.status, r.header, r.body)
+		if r.Status != 429 || r.Header.Get("Retry-After") != "9" || harness.Parse(t, r.Body)["error"] == nil {
+			t.Errorf("%d %v %s", r.Status, r.Header, r.Body)
 		}
 	})
-	f("text 503", canned{status: 503, header: []string{"Content-Type: text/plain", "Retry-After: 2"}, body: "upstream connect error " + providerKey}, own(503))
+	f("text 503", canned{status: 503, header: []string{"Content-Type: text/plain", "Retry-After: 2"}, body: "upstream connect error " + harness.ProviderKey}, own(503))
 	f("redirect", canned{status: 302, header: []string{"Location: " + p.URL + "/elsewhere"}}, func(t *testing.T, r reply, rec record) {
 		own(502)(t, r, rec)
-		if r.header.Get("Location") != "" || strings.Contains(p.last(t).Target, "elsewhere") {
-			t.Errorf("followed or passed on: %v", r.header)
+		if r.Header.Get("Location") != "" || strings.Contains(p.Last(t).Target, "elsewhere") {
+			t.Errorf("followed or passed on: %v", r.Header)
 		}
 	})
 	f("308", canned{status: 308, header: []string{"Location: http://169.254.169.254/"}, body: "{}"}, own(502))
-	f("401", canned{status: 401, header: []string{json}, body: `{"error":{"message":"Incorrect API key provided: ` + providerKey + `","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`}, own(502))
-	f("400 that quotes the key", canned{status: 400, header: []string{json, "X-Debug: key=" + providerKey}, body: `{"error":{"message":"bad: ` + providerKey + `!","type":"invalid_request_error"}}`},
+	f("401", canned{status: 401, header: []string{json}, body: `{"error":{"message":"Incorrect API key provided: ` + harness.ProviderKey + `","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`}, own(502))
+	f("400 that quotes the key", canned{status: 400, header: []string{json, "X-Debug: key=" + harness.ProviderKey}, body: `{"error":{"message":"bad: ` + harness.ProviderKey + `!","type":"invalid_request_error"}}`},
 		func(t *testing.T, r reply, rec record) {
-			if want := `{"error":{"message":"bad: ***!","type":"invalid_request_error"}}`; r.status != 400 || string(r.body) != want {
-				t.Errorf("%d %s", r.status, r.body)
+			if want := `{"error":{"message":"bad: ***!","type":"invalid_request_error"}}`; r.Status != 400 || string(r.Body) != want {
+				t.Errorf("%d %s", r.Status, r.Body)
 			}
-			if got := r.header.Get("X-Debug"); got != "" && got != "key=***" {
+			if got := r.Header.Get("X-Debug"); got != "" && got != "key=***" {
 				t.Errorf("x-debug %q", got)
 			}
 		})
 	f("403", canned{status: 403, header: []string{json}, body: openaiError}, func(t *testing.T, r reply, rec record) {
-		if r.status != 403 || string(r.body) != openaiError || rec.ErrorType != "insufficient_quota" {
-			t.Errorf("%d %s; record %+v", r.status, r.body, rec)
+		if r.Status != 403 || string(r.Body) != openaiError || rec.ErrorType != "insufficient_quota" {
+			t.Errorf("%d %s; record %+v", r.Status, r.Body, rec)
 		}
 	})
 	f("429", canned{status: 429, header: []string{json, "Retry-After: 7", "Retry-After-Ms: 6500", "X-Ratelimit-Reset-Tokens: 6s", "X-Should-Retry: true"}, body: openaiError},
 		func(t *testing.T, r reply, rec record) {
-			if r.status != 429 || string(r.body) != openaiError || r.header.Get("Retry-After") != "7" || r.header.Get("Retry-After-Ms") != "6500" ||
-				r.header.Get("X-Ratelimit-Reset-Tokens") != "6s" || r.header.Get("X-Should-Retry") != "true" {
-				t.Errorf("%d %v %s", r.status, r.header, r.body)
+			if r.Status != 429 || string(r.Body) != openaiError || r.Header.Get("Retry-After") != "7" || r.Header.Get("Retry-After-Ms") != "6500" ||
+				r.Header.Get("X-Ratelimit-Reset-Tokens") != "6s" || r.Header.Get("X-Should-Retry") != "true" {
+				t.Errorf("%d %v %s", r.Status, r.Header, r.Body)
 			}
 		})
 	f("JSON under another type", canned{status: 400, header: []string{"Content-Type: application/octet-stream"}, body: openaiError}, func(t *testing.T, r reply, rec record) {
-		if r.status != 400 || string(r.body) != openaiError {
-			t.Errorf("%d %s", r.status, r.body)
+		if r.Status != 400 || string(r.Body) != openaiError {
+			t.Errorf("%d %s", r.Status, r.Body)
 		}
 	})
 	f("bare string error", canned{status: 400, header: []string{json}, body: `{"code":"x","error":"bare"}`}, func(t *testing.T, r reply, rec record) {
-		if r.status != 400 || string(r.body) != `{"code":"x","error":"bare"}` {
-			t.Errorf("%d %s", r.status, r.body)
+		if r.Status != 400 || string(r.Body) != `{"code":"x","error":"bare"}` {
+			t.Errorf("%d %s", r.Status, r.Body)
 		}
 	})
-	g.secretFree(t)
+	g.SecretFree(t)
 }
 
 // A provider's 1xx answers are swallowed.
 func TestInterimAnswers(t *testing.T) {
-	p := newProvider(t, func(x *exchange) bool {
-		x.write([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"), whole)
+	p := harness.NewProvider(t, func(x *exchange) bool {
+		x.Write([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"), whole)
 		return ok(chatReply).serve(whole)(x)
 	})
 	g := start(t, relayTo(p, "openai"))
-	r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-	if r.status != 200 || r.header.Get("Link") != "" {
-		t.Errorf("%d %v", r.status, r.header)
+	r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+	if r.Status != 200 || r.Header.Get("Link") != "" {
+		t.Errorf("%d %v", r.Status, r.Header)
 	}
-	sameBytes(t, "reply", r.body, []byte(chatReply))
+	sameBytes(t, "reply", r.Body, []byte(chatReply))
 }
 
 // A cut stream is never passed off as a finished one.
@@ -182,58 +184,58 @@ func TestCutStreams(t *testing.T) {
 		{"openai", "/v1/responses", responsesRequest, responsesStart, strings.SplitAfter(responsesStart, "\n\n")[1], "event: error\ndata: {", "response.completed", responsesStart + responsesEnd, ""},
 	}
 	for i, s := range streams {
-		p := newProvider(t, nil)
+		p := harness.NewProvider(t, nil)
 		g := start(t, relayTo(p, s.kind))
 		play := func(text string, end func(x *exchange)) reply {
 			t.Helper()
 			time.Sleep(lag) // the gateway has noticed that the last connection was closed
-			p.play(func(x *exchange) bool {
-				x.write([]byte(events("").head()+chunk(text)), whole)
+			p.Play(func(x *exchange) bool {
+				x.Write([]byte(events("").head()+harness.Chunk(text)), whole)
 				time.Sleep(lag) // a reset may overtake what has not been read
 				end(x)
 				return false
 			})
-			return g.send(t, "POST", s.path, s.request)
+			return g.Send(t, "POST", s.path, s.request)
 		}
 		ends := map[string]func(*exchange){
 			"closed":       func(x *exchange) {},
-			"reset":        (*exchange).reset,
-			"in a chunk":   func(x *exchange) { x.write([]byte("ffff\r\n"), whole) },
-			"a bad chunk":  func(x *exchange) { x.write([]byte("xyz\r\n\r\n"), whole) },
-			"clean end":    func(x *exchange) { x.write([]byte("0\r\n\r\n"), whole) },
-			"half-closed":  func(x *exchange) { _ = x.conn.(*net.TCPConn).CloseWrite() },
-			"second reply": func(x *exchange) { x.write([]byte("HTTP/1.1 200 OK\r\n\r\n"), whole) },
+			"reset":        (*exchange).Reset,
+			"in a chunk":   func(x *exchange) { x.Write([]byte("ffff\r\n"), whole) },
+			"a bad chunk":  func(x *exchange) { x.Write([]byte("xyz\r\n\r\n"), whole) },
+			"clean end":    func(x *exchange) { x.Write([]byte("0\r\n\r\n"), whole) },
+			"half-closed":  func(x *exchange) { _ = x.Conn.(*net.TCPConn).CloseWrite() },
+			"second reply": func(x *exchange) { x.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"), whole) },
 		}
 		for name, end := range ends {
 			t.Run(fmt.Sprintf("%s %d/boundary/%s", s.path, i, name), func(t *testing.T) {
 				r := play(s.begin, end)
-				text := string(r.body)
-				if r.status != 200 || !strings.HasPrefix(text, s.begin) {
-					t.Fatalf("%d %q", r.status, text)
+				text := string(r.Body)
+				if r.Status != 200 || !strings.HasPrefix(text, s.begin) {
+					t.Fatalf("%d %q", r.Status, text)
 				}
 				if added := text[len(s.begin):]; !strings.HasPrefix(added, s.fault) || strings.Contains(text, s.end) {
 					t.Errorf("added at the cut: %q", added)
 				}
-				if r.cut == nil {
+				if r.Cut == nil {
 					t.Error("the reply ended cleanly")
 				}
-				rec := g.next(t)
-				if rec.Status != 200 || rec.ErrorType == "" || !rec.Stream || rec.FinishReason == "stop" || rec.ResponseBytes != int64(len(r.body)) {
-					t.Errorf("record: %+v (the client got %d bytes)", rec, len(r.body))
+				rec := g.Next(t)
+				if rec.Status != 200 || rec.ErrorType == "" || !rec.Stream || rec.FinishReason == "stop" || rec.ResponseBytes != int64(len(r.Body)) {
+					t.Errorf("record: %+v (the client got %d bytes)", rec, len(r.Body))
 				}
 			})
 			t.Run(fmt.Sprintf("%s %d/inside/%s", s.path, i, name), func(t *testing.T) {
 				part := s.begin + s.rest[:len(s.rest)/2]
 				r := play(part, end)
-				text := string(r.body)
+				text := string(r.Body)
 				// What stands of the cut event may be held back where a stream is altered.
-				if r.status != 200 || !strings.HasPrefix(part, text) || !strings.HasPrefix(text, s.begin) || (text != part && s.request != chatStreamRequest) {
-					t.Errorf("%d %q", r.status, text)
+				if r.Status != 200 || !strings.HasPrefix(part, text) || !strings.HasPrefix(text, s.begin) || (text != part && s.request != chatStreamRequest) {
+					t.Errorf("%d %q", r.Status, text)
 				}
-				if r.cut == nil {
+				if r.Cut == nil {
 					t.Error("the reply ended cleanly")
 				}
-				if rec := g.next(t); rec.Status != 200 || rec.ErrorType == "" {
+				if rec := g.Next(t); rec.Status != 200 || rec.ErrorType == "" {
 					t.Errorf("record: %+v", rec)
 				}
 			})
@@ -243,11 +245,11 @@ func TestCutStreams(t *testing.T) {
 				t.Skip("this stream has none")
 			}
 			r := play(s.finished, ends["clean end"])
-			sameBytes(t, "reply", r.body, []byte(s.finished))
-			if r.cut != nil {
-				t.Errorf("the reply ended in %v", r.cut)
+			sameBytes(t, "reply", r.Body, []byte(s.finished))
+			if r.Cut != nil {
+				t.Errorf("the reply ended in %v", r.Cut)
 			}
-			if rec := g.next(t); rec.ErrorType != "" || rec.FinishReason == "" {
+			if rec := g.Next(t); rec.ErrorType != "" || rec.FinishReason == "" {
 				t.Errorf("record: %+v", rec)
 			}
 		})
@@ -258,11 +260,11 @@ func TestCutStreams(t *testing.T) {
 func TestErrorEvent(t *testing.T) {
 	f := func(kind, path, request, text, errorType string) {
 		t.Run(path, func(t *testing.T) {
-			p := newProvider(t, events(text).serve(byEvent))
+			p := harness.NewProvider(t, events(text).serve(byEvent))
 			g := start(t, relayTo(p, kind))
-			r := g.send(t, "POST", path, request)
-			sameBytes(t, "reply", r.body, []byte(text))
-			if rec := g.next(t); rec.Status != 200 || rec.ErrorType != errorType {
+			r := g.Send(t, "POST", path, request)
+			sameBytes(t, "reply", r.Body, []byte(text))
+			if rec := g.Next(t); rec.Status != 200 || rec.ErrorType != errorType {
 				t.Errorf("record: %+v", rec)
 			}
 		})
@@ -273,18 +275,18 @@ func TestErrorEvent(t *testing.T) {
 
 // Events that are not JSON, and events of any size, pass unchanged.
 func TestOddEvents(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	f := func(name, odd string) {
 		t.Run(name, func(t *testing.T) {
 			text := chatStart + odd + chatDelta + chatFinish + chatDone
-			p.play(events(text).serve(100_000))
-			r := g.send(t, "POST", "/v1/chat/completions", chatStreamRequest)
-			sameBytes(t, "reply", r.body, []byte(text))
-			if r.cut != nil {
-				t.Errorf("the reply ended in %v", r.cut)
+			p.Play(events(text).serve(100_000))
+			r := g.Send(t, "POST", "/v1/chat/completions", chatStreamRequest)
+			sameBytes(t, "reply", r.Body, []byte(text))
+			if r.Cut != nil {
+				t.Errorf("the reply ended in %v", r.Cut)
 			}
-			if rec := g.next(t); rec.FinishReason != "stop" {
+			if rec := g.Next(t); rec.FinishReason != "stop" {
 				t.Errorf("record: %+v", rec)
 			}
 		})
@@ -301,17 +303,17 @@ func TestOddEvents(t *testing.T) {
 
 // Replies that are not what was asked for pass as they are, and do not hang.
 func TestOddReplies(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	f := func(name, request string, answer canned) {
 		t.Run(name, func(t *testing.T) {
-			p.play(answer.serve(whole))
-			r := g.send(t, "POST", "/v1/chat/completions", request)
-			if r.status != answer.status || r.cut != nil {
-				t.Errorf("%d, ended in %v", r.status, r.cut)
+			p.Play(answer.serve(whole))
+			r := g.Send(t, "POST", "/v1/chat/completions", request)
+			if r.Status != answer.status || r.Cut != nil {
+				t.Errorf("%d, ended in %v", r.Status, r.Cut)
 			}
-			sameBytes(t, "reply", r.body, []byte(answer.body))
-			if rec := g.next(t); rec.Status != answer.status || rec.ErrorType != "" {
+			sameBytes(t, "reply", r.Body, []byte(answer.body))
+			if rec := g.Next(t); rec.Status != answer.status || rec.ErrorType != "" {
 				t.Errorf("record: %+v", rec)
 			}
 		})
@@ -324,50 +326,50 @@ func TestOddReplies(t *testing.T) {
 	f("201", chatRequest, canned{status: 201, header: []string{"Content-Type: application/json"}, body: chatReply})
 
 	t.Run("204", func(t *testing.T) {
-		p.play(func(x *exchange) bool {
-			x.write([]byte("HTTP/1.1 204 No Content\r\n\r\n"), whole)
+		p.Play(func(x *exchange) bool {
+			x.Write([]byte("HTTP/1.1 204 No Content\r\n\r\n"), whole)
 			return true
 		})
-		if r := g.send(t, "POST", "/v1/chat/completions", chatRequest); r.status != 204 || len(r.body) > 0 {
-			t.Errorf("%d %s", r.status, r.body)
+		if r := g.Send(t, "POST", "/v1/chat/completions", chatRequest); r.Status != 204 || len(r.Body) > 0 {
+			t.Errorf("%d %s", r.Status, r.Body)
 		}
-		if rec := g.next(t); rec.Status != 204 || rec.ResponseBytes != 0 {
+		if rec := g.Next(t); rec.Status != 204 || rec.ResponseBytes != 0 {
 			t.Errorf("record: %+v", rec)
 		}
 	})
 	t.Run("error in a 200", func(t *testing.T) {
-		p.play(ok(openaiError).serve(whole))
-		r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-		sameBytes(t, "reply", r.body, []byte(openaiError))
-		if rec := g.next(t); rec.ErrorType != "insufficient_quota" {
+		p.Play(ok(openaiError).serve(whole))
+		r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+		sameBytes(t, "reply", r.Body, []byte(openaiError))
+		if rec := g.Next(t); rec.ErrorType != "insufficient_quota" {
 			t.Errorf("record: %+v", rec)
 		}
 	})
 	t.Run("trailers", func(t *testing.T) {
-		p.play(func(x *exchange) bool {
-			x.write([]byte(events("").head()+chunk(chatStream)+"0\r\nX-Late: 1\r\nSet-Cookie: a=b\r\n\r\n"), whole)
+		p.Play(func(x *exchange) bool {
+			x.Write([]byte(events("").head()+harness.Chunk(chatStream)+"0\r\nX-Late: 1\r\nSet-Cookie: a=b\r\n\r\n"), whole)
 			return true
 		})
-		r := g.raw(t, []byte(wireRequest("POST", "/v1/chat/completions", chatStreamRequest)), whole)
-		sameBytes(t, "reply", r.body, []byte(chatStream))
-		if r.cut != nil || r.header.Get("Trailer") != "" {
-			t.Errorf("%v, ended in %v", r.header, r.cut)
+		r := g.Raw(t, []byte(wireRequest("POST", "/v1/chat/completions", chatStreamRequest)), whole)
+		sameBytes(t, "reply", r.Body, []byte(chatStream))
+		if r.Cut != nil || r.Header.Get("Trailer") != "" {
+			t.Errorf("%v, ended in %v", r.Header, r.Cut)
 		}
-		g.next(t)
+		g.Next(t)
 	})
 }
 
 // A plain reply that is shorter than it says is a read error for the client.
 func TestShortReply(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	f := func(name string, answer string) {
 		t.Run(name, func(t *testing.T) {
-			p.play(func(x *exchange) bool { x.write([]byte(answer), whole); return false })
-			r, err := g.try(g.request(t, context.Background(), "POST", "/v1/chat/completions", chatRequest))
-			rec := g.next(t)
-			if err == nil && r.status == 200 && r.cut == nil {
-				t.Errorf("a clean end with %d bytes; record %+v", len(r.body), rec)
+			p.Play(func(x *exchange) bool { x.Write([]byte(answer), whole); return false })
+			r, err := g.Try(g.Request(context.Background(), "POST", "/v1/chat/completions", chatRequest))
+			rec := g.Next(t)
+			if err == nil && r.Status == 200 && r.Cut == nil {
+				t.Errorf("a clean end with %d bytes; record %+v", len(r.Body), rec)
 			}
 			if rec.ErrorType == "" {
 				t.Errorf("record: %+v", rec)
@@ -377,25 +379,25 @@ func TestShortReply(t *testing.T) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	f("content-length", head+"Content-Length: 5000\r\n\r\n"+chatReply)
 	f("a byte short", head+fmt.Sprintf("Content-Length: %d\r\n\r\n", len(chatReply)+1)+chatReply)
-	f("chunked", head+"Transfer-Encoding: chunked\r\n\r\n"+chunk(chatReply))
+	f("chunked", head+"Transfer-Encoding: chunked\r\n\r\n"+harness.Chunk(chatReply))
 	f("in a chunk", head+"Transfer-Encoding: chunked\r\n\r\nffff\r\n"+chatReply)
 	f("nothing of 500 KiB", head+"Content-Length: 512000\r\n\r\n")
 
 	t.Run("ended by the connection", func(t *testing.T) {
-		p.play(func(x *exchange) bool { x.write([]byte(head+"\r\n"+chatReply), whole); return false })
-		r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-		sameBytes(t, "reply", r.body, []byte(chatReply))
-		g.next(t)
+		p.Play(func(x *exchange) bool { x.Write([]byte(head+"\r\n"+chatReply), whole); return false })
+		r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+		sameBytes(t, "reply", r.Body, []byte(chatReply))
+		g.Next(t)
 	})
 	t.Run("longer than it says", func(t *testing.T) {
-		p.play(func(x *exchange) bool {
-			x.write([]byte(strings.Join(ok(chatReply).pieces(), "")+"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsmuggled!"), whole)
+		p.Play(func(x *exchange) bool {
+			x.Write([]byte(strings.Join(ok(chatReply).pieces(), "")+"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsmuggled!"), whole)
 			return true
 		})
 		for range 3 {
-			r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-			sameBytes(t, "reply", r.body, []byte(chatReply))
-			g.next(t)
+			r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+			sameBytes(t, "reply", r.Body, []byte(chatReply))
+			g.Next(t)
 		}
 	})
 }
@@ -405,25 +407,25 @@ func TestStaleConnections(t *testing.T) {
 	f := func(name string, answer script) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProvider(t, answer)
+			p := harness.NewProvider(t, answer)
 			g := start(t, relayTo(p, "openai"))
 			for i := range 30 {
-				if r := g.send(t, "POST", "/v1/chat/completions", chatRequest); r.status != 200 {
-					t.Fatalf("request %d: %d %s", i, r.status, r.body)
+				if r := g.Send(t, "POST", "/v1/chat/completions", chatRequest); r.Status != 200 {
+					t.Fatalf("request %d: %d %s", i, r.Status, r.Body)
 				}
 				time.Sleep(lag)
 			}
-			if n := p.count(); n != 30 {
+			if n := p.Count(); n != 30 {
 				t.Errorf("%d requests reached the provider, want 30", n)
 			}
-			g.expect(t, 30)
+			g.Expect(t, 30)
 		})
 	}
 	f("closed behind each answer", func(x *exchange) bool { ok(chatReply).serve(whole)(x); return false })
 	f("reset behind each answer", func(x *exchange) bool {
 		ok(chatReply).serve(whole)(x)
 		time.Sleep(lag / 4) // the answer before the reset
-		x.reset()
+		x.Reset()
 		return false
 	})
 }
@@ -434,11 +436,11 @@ func TestUnaskedGzip(t *testing.T) {
 	zip := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(zip, chatReply)
 	zip.Close()
-	p := newProvider(t, canned{status: 200, header: []string{"Content-Type: application/json", "Content-Encoding: gzip"}, body: packed.String()}.serve(whole))
+	p := harness.NewProvider(t, canned{status: 200, header: []string{"Content-Type: application/json", "Content-Encoding: gzip"}, body: packed.String()}.serve(whole))
 	g := start(t, relayTo(p, "openai"))
-	r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-	body := r.body
-	switch r.header.Get("Content-Encoding") {
+	r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+	body := r.Body
+	switch r.Header.Get("Content-Encoding") {
 	case "gzip":
 		unzip, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {
@@ -447,13 +449,13 @@ func TestUnaskedGzip(t *testing.T) {
 		body, _ = io.ReadAll(unzip)
 	case "":
 	default:
-		t.Errorf("content-encoding %q", r.header.Get("Content-Encoding"))
+		t.Errorf("content-encoding %q", r.Header.Get("Content-Encoding"))
 	}
 	sameBytes(t, "reply", body, []byte(chatReply))
-	if got := p.last(t).Header.Get("Accept-Encoding"); got != "" && got != "identity" {
+	if got := p.Last(t).Header.Get("Accept-Encoding"); got != "" && got != "identity" {
 		t.Errorf("the provider was offered %q", got)
 	}
-	g.next(t)
+	g.Next(t)
 }
 
 // A bomb in a provider's reply is cut, not unpacked into memory.
@@ -465,11 +467,11 @@ func TestGzipBomb(t *testing.T) {
 		_, _ = zip.Write(zeros)
 	}
 	zip.Close()
-	p := newProvider(t, canned{status: 400, header: []string{"Content-Type: application/json", "Content-Encoding: gzip"}, body: packed.String()}.serve(whole))
+	p := harness.NewProvider(t, canned{status: 400, header: []string{"Content-Type: application/json", "Content-Encoding: gzip"}, body: packed.String()}.serve(whole))
 	g := start(t, relayTo(p, "openai"))
-	r := g.send(t, "POST", "/v1/chat/completions", chatRequest)
-	if len(r.body) > 128<<20 {
-		t.Errorf("%d bytes reached the client", len(r.body))
+	r := g.Send(t, "POST", "/v1/chat/completions", chatRequest)
+	if len(r.Body) > 128<<20 {
+		t.Errorf("%d bytes reached the client", len(r.Body))
 	}
-	g.next(t)
+	g.Next(t)
 }

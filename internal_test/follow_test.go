@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // follower reads server-sent events of rows.
@@ -28,12 +30,12 @@ type follower struct {
 func (g *gateway) follow(t testing.TB, query string, after uint64) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	header := []string{"Authorization: Bearer " + adminKey}
+	header := []string{"Authorization: Bearer " + harness.AdminKey}
 	if after > 0 {
 		header = append(header, fmt.Sprint("Last-Event-ID: ", after))
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(g.request(t, ctx, "GET", "/_logs?follow=1&"+query, "", header...))
+	res, err := client.Do(g.Request(ctx, "GET", "/_logs?follow=1&"+query, "", header...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +83,7 @@ func (f *follower) read() (e event) {
 // rows reads n rows, each within the time that a row may take.
 func (f *follower) rows(t testing.TB, n int) (rows []record) {
 	t.Helper()
-	stuck := time.AfterFunc(patience, f.leave)
+	stuck := time.AfterFunc(harness.Patience, f.leave)
 	defer stuck.Stop()
 	for len(rows) < n {
 		e := f.read()
@@ -102,7 +104,7 @@ func seqs(rows []record) (list []uint64) {
 
 // A follower with any filter is given what a query with that filter finds later.
 func TestFollowFilters(t *testing.T) {
-	p := newProvider(t, kindly)
+	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	filters := []string{"", "status=5xx,401", "status=error", "status=200&stream=true", "stream=false", "model=m-*", "provider=fake", "provider=*",
 		"key=user", "path=/v1/chat/*", "path=/v1/nothing", "endpoint=models", "min_ms=0.001", "min_ms=100000", "q=key+is+not+valid", "q=*",
@@ -114,9 +116,9 @@ func TestFollowFilters(t *testing.T) {
 	for range 3 {
 		g.crowdOnce(t)
 	}
-	failed := g.send(t, "GET", "/v1/last", "") // the last one, for followers of nothing
-	if failed.status != 404 {
-		t.Fatal(failed.status)
+	failed := g.Send(t, "GET", "/v1/last", "") // the last one, for followers of nothing
+	if failed.Status != 404 {
+		t.Fatal(failed.Status)
 	}
 	for i, filter := range filters {
 		want, _ := g.page(t, filter+"&limit=1000")
@@ -125,23 +127,23 @@ func TestFollowFilters(t *testing.T) {
 			t.Errorf("%s: followed %v, found %v", filter, got, seqs(want))
 		}
 	}
-	last := g.records(t)
+	last := g.Records(t)
 	byID := g.follow(t, "id="+last[4].ID+"&limit=10", 0) // limit gives of the past
 	if rows := byID.rows(t, 1); rows[0].Seq != last[4].Seq {
 		t.Errorf("by id came %+v", rows[0])
 	}
-	checkError(t, g.send(t, "GET", "/_logs?follow=1&format=csv", "", "Authorization: Bearer "+adminKey), "openai", 400)
-	checkError(t, g.send(t, "GET", "/_logs?follow=1", "", "Authorization: Bearer "+adminKey, "Last-Event-ID: x"), "openai", 400)
+	checkError(t, g.Send(t, "GET", "/_logs?follow=1&format=csv", "", "Authorization: Bearer "+harness.AdminKey), "openai", 400)
+	checkError(t, g.Send(t, "GET", "/_logs?follow=1", "", "Authorization: Bearer "+harness.AdminKey, "Last-Event-ID: x"), "openai", 400)
 }
 
 // A row arrives within a second.
 func TestFollowSoon(t *testing.T) {
-	g := start(t, relayTo(newProvider(t, kindly), "openai"))
+	g := start(t, relayTo(harness.NewProvider(t, kindly), "openai"))
 	f := g.follow(t, "", 0)
 	var took []time.Duration
 	for range 20 {
 		begin := time.Now()
-		g.send(t, "POST", "/v1/chat/completions", chatRequest)
+		g.Send(t, "POST", "/v1/chat/completions", chatRequest)
 		f.rows(t, 1)
 		took = append(took, time.Since(begin))
 	}
@@ -156,10 +158,10 @@ func TestFollowSoon(t *testing.T) {
 // memory or only in files, and nothing twice; one that missed nothing is given
 // nothing.
 func TestFollowResumes(t *testing.T) {
-	cfg := relayTo(newProvider(t, kindly), "openai")
+	cfg := relayTo(harness.NewProvider(t, kindly), "openai")
 	cfg["logs"] = object{"ring": 20, "max_file": "64KiB"}
 	dir := t.TempDir()
-	g := startIn(t, dir, withDefaults(cfg))
+	g := startIn(t, dir, harness.WithDefaults(cfg))
 	f := g.follow(t, "", 0)
 	g.crowdOnce(t)
 	seen := f.rows(t, len(kinds))
@@ -188,10 +190,7 @@ func TestFollowResumes(t *testing.T) {
 	f.leave()
 
 	quiet(g, t, 3)
-	if err := g.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-g.ended
+	g.Kill()
 	g = startIn(t, dir, nil)
 	again(3, "")
 	for i, rec := range seen {
@@ -227,7 +226,7 @@ func (g *gateway) slowFollower(t testing.TB) *net.TCPConn {
 	if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /_logs?follow=1 HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", g.Addr, adminKey)
+	fmt.Fprintf(conn, "GET /_logs?follow=1 HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", g.Addr, harness.AdminKey)
 	return conn.(*net.TCPConn)
 }
 
@@ -236,16 +235,16 @@ func (g *gateway) flood(t testing.TB, n int) {
 	t.Helper()
 	path := "/v1/" + strings.Repeat(url.PathEscape("\x01"), 250)
 	for range n {
-		if r := g.send(t, "GET", path, ""); r.status != 404 {
-			t.Fatal(r.status)
+		if r := g.Send(t, "GET", path, ""); r.Status != 404 {
+			t.Fatal(r.Status)
 		}
 	}
 }
 
 // A reader that is too slow is told how many rows it lost, and delays nobody.
 func TestFollowGap(t *testing.T) {
-	slow(t)
-	cfg := relayTo(newProvider(t, kindly), "openai")
+	harness.Slow(t)
+	cfg := relayTo(harness.NewProvider(t, kindly), "openai")
 	cfg["logs"] = object{"ring": 100}
 	g := start(t, cfg)
 	conn := g.slowFollower(t)
@@ -291,9 +290,9 @@ func TestFollowEndsAtShutdown(t *testing.T) {
 	f := func(name string, drain string, stuck bool) {
 		t.Run(name, func(t *testing.T) {
 			if stuck {
-				slow(t)
+				harness.Slow(t)
 			}
-			cfg := relayTo(newProvider(t, kindly), "openai")
+			cfg := relayTo(harness.NewProvider(t, kindly), "openai")
 			cfg["server"] = object{"drain": drain}
 			g := start(t, cfg)
 			reader := g.follow(t, "", 0)
@@ -303,7 +302,7 @@ func TestFollowEndsAtShutdown(t *testing.T) {
 			} else {
 				g.crowdOnce(t)
 			}
-			g.signal(t, syscall.SIGTERM)
+			g.Signal(t, syscall.SIGTERM)
 			begin := time.Now()
 			for {
 				if e := reader.read(); e.err != nil {
@@ -313,7 +312,7 @@ func TestFollowEndsAtShutdown(t *testing.T) {
 					break
 				}
 			}
-			if code := g.exit(t, patience); code != 0 {
+			if code := g.Exit(t, harness.Patience); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 			t.Logf("ended after %v", time.Since(begin).Round(time.Millisecond))

@@ -10,12 +10,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // wireRequest is a request as bytes, with the ordinary key and a JSON body. A header
 // "Name: value" replaces, "Name:" removes, "+Name: value" comes as a second one.
 func wireRequest(method, target, body string, header ...string) string {
-	lines := []string{"Host: localhost", "Authorization: Bearer " + userKey, "Connection: close"}
+	lines := []string{"Host: localhost", "Authorization: Bearer " + harness.UserKey, "Connection: close"}
 	if body != "" {
 		lines = append(lines, "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", len(body)))
 	}
@@ -38,27 +40,27 @@ func TestSmuggling(t *testing.T) {
 	hidden := "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 	f := func(name, request string, statuses ...int) {
 		t.Run(name, func(t *testing.T) {
-			before := p.count()
-			r := g.raw(t, []byte(request), 0)
+			before := p.Count()
+			r := g.Raw(t, []byte(request), 0)
 			allowed := false
 			for _, status := range statuses {
-				allowed = allowed || r.status == status
+				allowed = allowed || r.Status == status
 			}
 			if !allowed {
-				t.Errorf("status %d: %s", r.status, r.body)
+				t.Errorf("status %d: %s", r.Status, r.Body)
 			}
-			for _, x := range p.since(before) {
+			for _, x := range p.Since(before) {
 				sameBytes(t, "request", x.Body, []byte(chatRequest))
 				if x.Header.Get("Transfer-Encoding") != "" && x.Header.Get("Content-Length") != "" {
 					t.Errorf("both framings reached the provider:\n%s", x.Head)
 				}
 			}
-			if n := p.count() - before; n > 1 {
+			if n := p.Count() - before; n > 1 {
 				t.Errorf("%d requests reached the provider", n)
 			}
 		})
 	}
-	chunked := chunk(chatRequest) + "0\r\n\r\n"
+	chunked := harness.Chunk(chatRequest) + "0\r\n\r\n"
 	post := func(header ...string) string {
 		return wireRequest("POST", "/v1/chat/completions", "", append([]string{"Content-Type: application/json"}, header...)...)
 	}
@@ -75,8 +77,8 @@ func TestSmuggling(t *testing.T) {
 	f("a chunk size too large", post("Transfer-Encoding: chunked")+"fffffffffffffffff\r\n"+chatRequest, 400)
 	f("no host", strings.Replace(post("Content-Length: 2"), "Host: localhost\r\n", "", 1)+"{}", 400)
 	f("two hosts", post("Content-Length: 2", "+Host: localhost")+"{}", 400)
-	f("a trailer", post("Transfer-Encoding: chunked", "Trailer: X-Api-Key")+chunk(chatRequest)+"0\r\nX-Api-Key: smuggled\r\n\r\n", 200)
-	for _, x := range p.since(0) {
+	f("a trailer", post("Transfer-Encoding: chunked", "Trailer: X-Api-Key")+harness.Chunk(chatRequest)+"0\r\nX-Api-Key: smuggled\r\n\r\n", 200)
+	for _, x := range p.Since(0) {
 		if strings.Contains(x.Head, "smuggled") || x.Header.Get("Trailer") != "" {
 			t.Errorf("a trailer reached the provider:\n%s", x.Head)
 		}
@@ -93,10 +95,10 @@ func TestBodyCut(t *testing.T) {
 	_, _ = io.WriteString(conn, wireRequest("POST", "/v1/chat/completions", "", "Content-Type: application/json", "Content-Length: 500")+`{"model":`)
 	time.Sleep(50 * time.Millisecond)
 	conn.Close()
-	if rec := g.next(t); rec.Status != 499 && rec.Status != 400 {
+	if rec := g.Next(t); rec.Status != 499 && rec.Status != 400 {
 		t.Errorf("record: %+v", rec)
 	}
-	if p.count() != 0 {
+	if p.Count() != 0 {
 		t.Error("it reached the provider")
 	}
 }
@@ -106,13 +108,13 @@ func TestClientHabits(t *testing.T) {
 	g, p := startBoth(t)
 	f := func(name, request string) {
 		t.Run(name, func(t *testing.T) {
-			r := g.raw(t, []byte(request), 0)
-			if r.status != 200 {
-				t.Fatalf("%d %s", r.status, r.body)
+			r := g.Raw(t, []byte(request), 0)
+			if r.Status != 200 {
+				t.Fatalf("%d %s", r.Status, r.Body)
 			}
-			sameBytes(t, "reply", r.body, []byte(chatReply))
-			sameBytes(t, "request", p.last(t).Body, []byte(chatRequest))
-			g.next(t)
+			sameBytes(t, "reply", r.Body, []byte(chatReply))
+			sameBytes(t, "request", p.Last(t).Body, []byte(chatRequest))
+			g.Next(t)
 		})
 	}
 	const path = "/v1/chat/completions"
@@ -125,27 +127,27 @@ func TestClientHabits(t *testing.T) {
 	f("many headers", wireRequest("POST", path, chatRequest, "X-Many: "+strings.Repeat("x", 60<<10)))
 
 	t.Run("pipelined", func(t *testing.T) {
-		before := p.count()
+		before := p.Count()
 		one := wireRequest("POST", path, chatRequest, "Connection: keep-alive")
 		conn, err := net.Dial("tcp", g.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(harness.Patience))
 		_, _ = io.WriteString(conn, one+one+wireRequest("POST", path, chatRequest))
 		text, err := io.ReadAll(conn)
-		if n := bytes.Count(text, []byte(chatReply)); err != nil || n != 3 || p.count()-before != 3 {
-			t.Errorf("%d replies, %d requests, %v", n, p.count()-before, err)
+		if n := bytes.Count(text, []byte(chatReply)); err != nil || n != 3 || p.Count()-before != 3 {
+			t.Errorf("%d replies, %d requests, %v", n, p.Count()-before, err)
 		}
-		g.expect(t, 3)
+		g.Expect(t, 3)
 	})
 }
 
 func oneByteChunks(body string) string {
 	var b strings.Builder
 	for i := range len(body) {
-		b.WriteString(chunk(body[i : i+1]))
+		b.WriteString(harness.Chunk(body[i : i+1]))
 	}
 	return b.String() + "0\r\n\r\n"
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 // Headers: credentials and what speaks of the way here stay behind, all else passes.
@@ -15,7 +17,7 @@ func TestHeaders(t *testing.T) {
 			if kind == "anthropic" {
 				path, body, answer = "/v1/messages", messageRequest, messageReply
 			}
-			p := newProvider(t, canned{status: 200, body: answer, header: []string{
+			p := harness.NewProvider(t, canned{status: 200, body: answer, header: []string{
 				"Content-Type: application/json", "X-Request-Id: up-1", "Anthropic-Workspace-Id: w1", "Retry-After: 3",
 				"X-Ratelimit-Remaining-Tokens: 9", "Openai-Version: 2020-10-01", "X-Other: kept",
 				"Set-Cookie: a=b", "Alt-Svc: h3", "Strict-Transport-Security: max-age=1", "Access-Control-Allow-Origin: https://evil.example",
@@ -23,16 +25,16 @@ func TestHeaders(t *testing.T) {
 				"Keep-Alive: timeout=9", "Connection: X-Hop", "X-Hop: 1",
 			}}.serve(whole))
 			g := start(t, relayTo(p, kind))
-			req := g.request(t, context.Background(), "POST", path, body,
+			req := g.Request(context.Background(), "POST", path, body,
 				"anthropic-version: 2026-10-21", "anthropic-beta: a-1,b-2 , c", "openai-beta: x", "user-agent: sdk/1", "x-stainless-lang: js", "idempotency-key: i",
 				"cookie: s=1", "api-key: k", "proxy-authorization: Basic eA==", "forwarded: for=1", "x-forwarded-for: 1.2.3.4", "x-forwarded-host: h", "x-real-ip: 1.2.3.4",
 				"via: 1.1 x", "origin: http://localhost", "referer: http://r", "sec-fetch-mode: cors", "access-control-request-method: POST",
 				"openai-organization: o", "openai-project: p", "x-proxycast-x: y", "accept-encoding: gzip", "te: trailers", "connection: x-hop", "x-hop: 1")
-			r, err := g.try(req)
-			if err != nil || r.status != 200 {
-				t.Fatal(err, r.status, string(r.body))
+			r, err := g.Try(req)
+			if err != nil || r.Status != 200 {
+				t.Fatal(err, r.Status, string(r.Body))
 			}
-			x := p.last(t)
+			x := p.Last(t)
 			for name, want := range map[string]string{
 				"Anthropic-Version": "2026-10-21", "Anthropic-Beta": "a-1,b-2 , c", "Openai-Beta": "x", "User-Agent": "sdk/1",
 				"Idempotency-Key": "i", "Content-Type": "application/json",
@@ -54,10 +56,10 @@ func TestHeaders(t *testing.T) {
 			if kind == "anthropic" {
 				credential, other = "Bearer "+other, credential
 			}
-			if credential != "Bearer "+providerKey || other != "" {
+			if credential != "Bearer "+harness.ProviderKey || other != "" {
 				t.Errorf("credentials at the provider: %q and %q", credential, other)
 			}
-			if strings.Contains(x.Head, userKey) {
+			if strings.Contains(x.Head, harness.UserKey) {
 				t.Errorf("the client's key reached the provider:\n%s", x.Head)
 			}
 
@@ -65,22 +67,22 @@ func TestHeaders(t *testing.T) {
 				"Content-Type": "application/json", "X-Request-Id": "up-1", "Anthropic-Workspace-Id": "w1", "Retry-After": "3",
 				"X-Ratelimit-Remaining-Tokens": "9", "Openai-Version": "2020-10-01", "X-Other": "kept",
 			} {
-				if got := r.header.Get(name); got != want {
+				if got := r.Header.Get(name); got != want {
 					t.Errorf("the client got %s %q, want %q", name, got, want)
 				}
 			}
 			for _, name := range []string{"Set-Cookie", "Alt-Svc", "Strict-Transport-Security", "Cf-Ray", "Openai-Organization", "Openai-Project",
 				"Anthropic-Organization-Id", "Location", "Keep-Alive", "X-Hop"} {
-				if got, present := r.header[name]; present {
+				if got, present := r.Header[name]; present {
 					t.Errorf("the client got %s %q", name, got)
 				}
 			}
-			if got := r.header.Get("Access-Control-Allow-Origin"); got == "https://evil.example" {
+			if got := r.Header.Get("Access-Control-Allow-Origin"); got == "https://evil.example" {
 				t.Error("the provider's CORS header reached the client")
 			}
-			rec := g.next(t)
-			if rec.UpstreamID != "up-1" || r.header.Get("Request-Id") != rec.ID || rec.ID == "" {
-				t.Errorf("ids: upstream_id %q, request-id %q, id %q", rec.UpstreamID, r.header.Get("Request-Id"), rec.ID)
+			rec := g.Next(t)
+			if rec.UpstreamID != "up-1" || r.Header.Get("Request-Id") != rec.ID || rec.ID == "" {
+				t.Errorf("ids: upstream_id %q, request-id %q, id %q", rec.UpstreamID, r.Header.Get("Request-Id"), rec.ID)
 			}
 			if rec.Client != "sdk/1" {
 				t.Errorf("record: client %q", rec.Client)
@@ -89,20 +91,20 @@ func TestHeaders(t *testing.T) {
 	}
 
 	t.Run("defaults", func(t *testing.T) {
-		p := newProvider(t, events(messageStream).serve(byEvent))
+		p := harness.NewProvider(t, events(messageStream).serve(byEvent))
 		g := start(t, relayTo(p, "anthropic"))
-		r := g.send(t, "POST", "/v1/messages", messageStreamRequest)
-		if got := p.last(t).Header.Get("Anthropic-Version"); got != "2023-06-01" {
+		r := g.Send(t, "POST", "/v1/messages", messageStreamRequest)
+		if got := p.Last(t).Header.Get("Anthropic-Version"); got != "2023-06-01" {
 			t.Errorf("anthropic-version %q", got)
 		}
-		if got := r.header.Get("Cache-Control"); got != "no-cache" {
+		if got := r.Header.Get("Cache-Control"); got != "no-cache" {
 			t.Errorf("cache-control %q", got)
 		}
-		if got := r.header.Get("X-Accel-Buffering"); got != "no" {
+		if got := r.Header.Get("X-Accel-Buffering"); got != "no" {
 			t.Errorf("x-accel-buffering %q", got)
 		}
-		if r.header.Get("X-Request-Id") == "" || r.header.Get("Request-Id") == "" {
-			t.Errorf("no request id in %v", r.header)
+		if r.Header.Get("X-Request-Id") == "" || r.Header.Get("Request-Id") == "" {
+			t.Errorf("no request id in %v", r.Header)
 		}
 	})
 }
@@ -115,11 +117,11 @@ func TestPaths(t *testing.T) {
 		if strings.Contains(path, "messages") {
 			answer, body = ok(messageReply), messageRequest
 		}
-		p := newProvider(t, answer.serve(whole))
+		p := harness.NewProvider(t, answer.serve(whole))
 		g := start(t, relayTo(p, kind, object{"base_url": p.URL + base}))
-		r := g.send(t, "POST", path, body)
-		if r.status != 200 || p.last(t).Target != want {
-			t.Errorf("%s at %s%s: %d, asked for %s, want %s", path, kind, base, r.status, p.last(t).Target, want)
+		r := g.Send(t, "POST", path, body)
+		if r.Status != 200 || p.Last(t).Target != want {
+			t.Errorf("%s at %s%s: %d, asked for %s, want %s", path, kind, base, r.Status, p.Last(t).Target, want)
 		}
 	}
 	f("openai", "", "/v1/chat/completions", "/v1/chat/completions")

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // history is how a log is made up.
@@ -136,9 +138,9 @@ func (h history) write(t testing.TB, dir string) {
 func (h history) startOn(t testing.TB, dir string, live int) *gateway {
 	t.Helper()
 	h.write(t, filepath.Join(dir, "data"))
-	cfg := relayTo(newProvider(t, kindly), "openai")
+	cfg := relayTo(harness.NewProvider(t, kindly), "openai")
 	cfg["logs"] = object{"ring": max(h.rows/50, 1)}
-	g := startIn(t, dir, withDefaults(cfg))
+	g := startIn(t, dir, harness.WithDefaults(cfg))
 	for range live / len(kinds) {
 		g.crowdOnce(t)
 	}

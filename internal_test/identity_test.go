@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 // sameBytes compares by digest and shows where two texts part.
@@ -28,7 +30,7 @@ func sameBytes(t testing.TB, what string, got, want []byte) {
 func identityGateways(t *testing.T, all []recorded, extra object) (map[string]*gateway, map[string]*provider) {
 	gateways, providers := map[string]*gateway{}, map[string]*provider{}
 	for _, kind := range []string{"openai", "anthropic"} {
-		p := newProvider(t, nil)
+		p := harness.NewProvider(t, nil)
 		cfg := relayTo(p, kind, extra)
 		aliases := object{}
 		for _, c := range all {
@@ -48,24 +50,24 @@ func TestIdentity(t *testing.T) {
 	for _, c := range all {
 		g, p := gateways[c.provider()], providers[c.provider()]
 		t.Run(c.Name, func(t *testing.T) {
-			p.play(c.reply("X-Provider-Trace: kept").serve(whole))
-			r := g.send(t, "POST", endpoints[c.Dialect].path+"?beta=true", c.body(), c.clientHeader()...)
+			p.Play(c.reply("X-Provider-Trace: kept").serve(whole))
+			r := g.Send(t, "POST", endpoints[c.Dialect].path+"?beta=true", c.body(), c.clientHeader()...)
 			c.check(t, g, p, r)
 		})
 		t.Run(c.Name+"/alias", func(t *testing.T) {
-			p.play(c.reply().serve(byEvent))
+			p.Play(c.reply().serve(byEvent))
 			model := c.model(t)
 			body := strings.Replace(c.body(), jsonString(model), jsonString("alias of "+model), 1)
-			g.send(t, "POST", endpoints[c.Dialect].path, body)
-			sameBytes(t, "request with an alias", p.last(t).Body, []byte(c.body()))
-			rec := g.next(t)
+			g.Send(t, "POST", endpoints[c.Dialect].path, body)
+			sameBytes(t, "request with an alias", p.Last(t).Body, []byte(c.body()))
+			rec := g.Next(t)
 			if rec.Model != "alias of "+model || rec.UpstreamModel != model {
 				t.Errorf("record: model %q, upstream_model %q", rec.Model, rec.UpstreamModel)
 			}
 		})
 	}
 	for _, g := range gateways {
-		g.secretFree(t)
+		g.SecretFree(t)
 	}
 }
 
@@ -81,13 +83,13 @@ func TestIdentityByteByByte(t *testing.T) {
 		}
 		g, p := gateways[c.provider()], providers[c.provider()]
 		t.Run(c.Name, func(t *testing.T) {
-			p.play(c.reply("X-Provider-Trace: kept").serve(1))
+			p.Play(c.reply("X-Provider-Trace: kept").serve(1))
 			request := fmt.Sprintf("POST %s?beta=true HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
-				endpoints[c.Dialect].path, g.Addr, userKey, len(c.body()))
+				endpoints[c.Dialect].path, g.Addr, harness.UserKey, len(c.body()))
 			for _, line := range c.clientHeader() {
 				request += line + "\r\n"
 			}
-			r := g.raw(t, []byte(request+"\r\n"+c.body()), 1)
+			r := g.Raw(t, []byte(request+"\r\n"+c.body()), 1)
 			c.check(t, g, p, r)
 		})
 	}
@@ -109,7 +111,7 @@ func (c recorded) clientHeader() []string {
 // check holds an exchange against the promises of identity and of the record.
 func (c recorded) check(t *testing.T, g *gateway, p *provider, r reply) {
 	t.Helper()
-	x, rec := p.last(t), g.next(t)
+	x, rec := p.Last(t), g.Next(t)
 	sameBytes(t, "request at the provider", x.Body, []byte(c.body()))
 	if want := endpoints[c.Dialect].path + "?beta=true"; x.Target != want {
 		t.Errorf("the provider was asked for %s, want %s", x.Target, want)
@@ -123,34 +125,34 @@ func (c recorded) check(t *testing.T, g *gateway, p *provider, r reply) {
 	f := c.facts(t)
 	if c.Status == 401 {
 		// A provider's 401 is the gateway's problem and quotes keys: ours instead.
-		if r.status != 502 || rec.Status != 502 || string(r.body) == c.text() {
-			t.Errorf("a provider's 401 became %d (record %d): %s", r.status, rec.Status, r.body)
+		if r.Status != 502 || rec.Status != 502 || string(r.Body) == c.text() {
+			t.Errorf("a provider's 401 became %d (record %d): %s", r.Status, rec.Status, r.Body)
 		}
 		return
 	}
-	if r.status != c.Status || rec.Status != c.Status {
-		t.Errorf("status %d, record %d, want %d", r.status, rec.Status, c.Status)
+	if r.Status != c.Status || rec.Status != c.Status {
+		t.Errorf("status %d, record %d, want %d", r.Status, rec.Status, c.Status)
 	}
 	switch {
 	case f.finished || f.failed != "":
-		sameBytes(t, "reply at the client", r.body, []byte(c.text()))
-		if r.cut != nil {
-			t.Errorf("the reply ended in %v", r.cut)
+		sameBytes(t, "reply at the client", r.Body, []byte(c.text()))
+		if r.Cut != nil {
+			t.Errorf("the reply ended in %v", r.Cut)
 		}
 	default: // cut at an event boundary
-		sameBytes(t, "reply at the client", r.body[:min(len(r.body), len(c.text()))], []byte(c.text()))
-		if r.cut == nil || len(r.body) == len(c.text()) {
-			t.Errorf("an unfinished stream ended with %v and %q", r.cut, r.body[min(len(r.body), len(c.text())):])
+		sameBytes(t, "reply at the client", r.Body[:min(len(r.Body), len(c.text()))], []byte(c.text()))
+		if r.Cut == nil || len(r.Body) == len(c.text()) {
+			t.Errorf("an unfinished stream ended with %v and %q", r.Cut, r.Body[min(len(r.Body), len(c.text())):])
 		}
 	}
-	if got := r.header.Get("X-Provider-Trace"); got != "kept" {
+	if got := r.Header.Get("X-Provider-Trace"); got != "kept" {
 		t.Errorf("the client got x-provider-trace %q", got)
 	}
 	for name, value := range c.Header {
 		switch strings.ToLower(name) {
 		case "transfer-encoding", "content-length", "connection":
 		default:
-			if got := r.header.Get(name); got != value {
+			if got := r.Header.Get(name); got != value {
 				t.Errorf("the client got %s %q, want %q", name, got, value)
 			}
 		}
@@ -214,20 +216,20 @@ func (c recorded) checkRecord(t *testing.T, rec record, f facts) {
 // A chat stream that asked for no usage is metered all the same: the provider is
 // asked for it, and the one event that this adds is taken out again.
 func TestAddedUsage(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	const option = `"stream_options":{"include_usage":true}`
 	withUsage := chatStart + chatDelta + chatFinish + chatUsage + chatDone
 	for _, size := range []int{whole, byEvent, 1, 7} {
-		p.play(events(withUsage).serve(size))
-		r := g.send(t, "POST", "/v1/chat/completions", chatStreamRequest)
-		sameBytes(t, "reply", r.body, []byte(chatStream))
-		sent := string(p.last(t).Body)
+		p.Play(events(withUsage).serve(size))
+		r := g.Send(t, "POST", "/v1/chat/completions", chatStreamRequest)
+		sameBytes(t, "reply", r.Body, []byte(chatStream))
+		sent := string(p.Last(t).Body)
 		added := strings.TrimSuffix(chatStreamRequest, "}")
 		if !strings.HasPrefix(sent, added) || strings.Join(strings.Fields(sent[len(added):]), "") != ","+option+"}" {
 			t.Errorf("the provider got %s", sent)
 		}
-		rec := g.next(t)
+		rec := g.Next(t)
 		if rec.InputTokens == nil || *rec.InputTokens != 11 || rec.OutputTokens == nil || *rec.OutputTokens != 3 || rec.FinishReason != "stop" {
 			t.Errorf("record: %+v", rec)
 		}
@@ -235,11 +237,11 @@ func TestAddedUsage(t *testing.T) {
 	f := func(name, request, played, want string) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
-			p.play(events(played).serve(byEvent))
-			r := g.send(t, "POST", "/v1/chat/completions", request)
-			sameBytes(t, "request", p.last(t).Body, []byte(request))
-			sameBytes(t, "reply", r.body, []byte(want))
-			g.next(t)
+			p.Play(events(played).serve(byEvent))
+			r := g.Send(t, "POST", "/v1/chat/completions", request)
+			sameBytes(t, "request", p.Last(t).Body, []byte(request))
+			sameBytes(t, "reply", r.Body, []byte(want))
+			g.Next(t)
 		})
 	}
 	with := func(options string) string {
@@ -258,13 +260,13 @@ func TestAddedUsage(t *testing.T) {
 		"an event over 16 KiB":        chatStart + `data: {"choices":[{"index":0,"delta":{"content":"` + strings.Repeat("x", 20<<10) + `"}}]}` + "\n\n" + chatFinish + chatDone,
 	} {
 		t.Run(name, func(t *testing.T) {
-			p.play(events(played).serve(7))
-			r := g.send(t, "POST", "/v1/chat/completions", chatStreamRequest)
-			sameBytes(t, "reply", r.body, []byte(played))
-			if r.cut != nil {
-				t.Errorf("the reply ended in %v", r.cut)
+			p.Play(events(played).serve(7))
+			r := g.Send(t, "POST", "/v1/chat/completions", chatStreamRequest)
+			sameBytes(t, "reply", r.Body, []byte(played))
+			if r.Cut != nil {
+				t.Errorf("the reply ended in %v", r.Cut)
 			}
-			g.next(t)
+			g.Next(t)
 		})
 	}
 }
@@ -272,7 +274,7 @@ func TestAddedUsage(t *testing.T) {
 // Every corpus stream, altered: what is added is removed, whatever the provider's habits.
 func TestAddedUsageInCorpus(t *testing.T) {
 	all := readCorpus(t)
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	for _, c := range all {
 		if c.Dialect != "openai-chat" || c.SSE == "" || strings.Contains(c.body(), "stream_options") || !c.facts(t).finished {
@@ -294,10 +296,10 @@ func TestAddedUsageInCorpus(t *testing.T) {
 				played, want = append(played, event), append(want, event)
 			}
 			for _, size := range []int{whole, 11} {
-				p.play(events(strings.Join(played, "")).serve(size))
-				r := g.send(t, "POST", "/v1/chat/completions", c.body())
-				sameBytes(t, "reply", r.body, []byte(strings.Join(want, "")))
-				g.next(t)
+				p.Play(events(strings.Join(played, "")).serve(size))
+				r := g.Send(t, "POST", "/v1/chat/completions", c.body())
+				sameBytes(t, "reply", r.Body, []byte(strings.Join(want, "")))
+				g.Next(t)
 			}
 		})
 	}

@@ -5,23 +5,24 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 func TestLeaks(t *testing.T) {
-	p := newProvider(t, func(x *exchange) bool {
+	p := harness.NewProvider(t, func(x *exchange) bool {
 		if !strings.Contains(string(x.Body), `"stream":true`) {
 			return ok(chatReply).serve(whole)(x)
 		}
 		if !strings.Contains(string(x.Body), "endless") {
 			return events(chatStream).serve(byEvent)(x)
 		}
-		x.write([]byte(events("").head()+chunk(chatStart+chatDelta)), whole)
+		x.Write([]byte(events("").head()+harness.Chunk(chatStart+chatDelta)), whole)
 		<-x.Gone
 		return false
 	})
@@ -41,31 +42,31 @@ func TestLeaks(t *testing.T) {
 			})
 		}
 		working.Wait()
-		g.client.CloseIdleConnections()
+		g.Client.CloseIdleConnections()
 	}
 	usage := func() (goroutines, descriptors int) {
-		g.client.CloseIdleConnections()
-		p.hangUp() // kept connections are no leak
+		g.Client.CloseIdleConnections()
+		p.HangUp() // kept connections are no leak
 		time.Sleep(lag)
-		n, ok := g.asAdmin(t, "/_status")["goroutines"].(float64)
+		n, ok := g.AsAdmin(t, "/_status")["goroutines"].(float64)
 		if !ok {
 			t.Fatal("/_status has no goroutines")
 		}
-		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.cmd.Process.Pid))
+		files, err := g.OpenFiles()
 		if err != nil {
-			missing(t, "descriptors cannot be counted: %v", err)
+			harness.Missing(t, "descriptors cannot be counted: %v", err)
 		}
-		return int(n), len(files)
+		return int(n), files
 	}
 	run(200)
-	g.expect(t, 200)
+	g.Expect(t, 200)
 	time.Sleep(200 * time.Millisecond)
 	goroutines, descriptors := usage()
 
 	requests := 2000
 	run(requests)
 	ends := map[int]int{}
-	for _, rec := range g.expect(t, requests) {
+	for _, rec := range g.Expect(t, requests) {
 		ends[rec.Status]++
 	}
 	if ends[499] != requests/10 || ends[200] != requests-requests/10 {
@@ -73,7 +74,7 @@ func TestLeaks(t *testing.T) {
 	}
 	const slack = 2
 	var nowGoroutines, nowDescriptors int
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(harness.Patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if nowGoroutines, nowDescriptors = usage(); nowGoroutines <= goroutines+slack && nowDescriptors <= descriptors+slack {
 			break
 		}
@@ -82,7 +83,7 @@ func TestLeaks(t *testing.T) {
 	if nowGoroutines > goroutines+slack || nowDescriptors > descriptors+slack {
 		t.Error("they have not come back")
 	}
-	if n := p.count(); n != requests+200 {
+	if n := p.Count(); n != requests+200 {
 		t.Errorf("%d requests reached the provider, want %d", n, requests+200)
 	}
 }
@@ -94,18 +95,18 @@ func (g *gateway) leakRequest(t testing.TB, i int64) error {
 		if i%2 == 0 {
 			body, want = chatStreamRequest, chatStream
 		}
-		r, err := g.try(g.request(t, context.Background(), "POST", "/v1/chat/completions", body))
+		r, err := g.Try(g.Request(context.Background(), "POST", "/v1/chat/completions", body))
 		switch {
 		case err != nil:
 			return err
-		case r.status != 200 || r.cut != nil || string(r.body) != want:
-			return fmt.Errorf("%d %v %s", r.status, r.cut, r.body)
+		case r.Status != 200 || r.Cut != nil || string(r.Body) != want:
+			return fmt.Errorf("%d %v %s", r.Status, r.Cut, r.Body)
 		}
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	res, err := g.client.Do(g.request(t, ctx, "POST", "/v1/chat/completions", `{"model":"endless","stream":true}`))
+	res, err := g.Client.Do(g.Request(ctx, "POST", "/v1/chat/completions", `{"model":"endless","stream":true}`))
 	if err != nil {
 		return err
 	}

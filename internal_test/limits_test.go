@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // Over max_connections clients wait in the accept queue.
@@ -28,7 +30,7 @@ func TestMaxConnections(t *testing.T) {
 		return err == nil
 	}
 	first, second := dial(), dial()
-	if !answered(first, patience) || !answered(second, patience) {
+	if !answered(first, harness.Patience) || !answered(second, harness.Patience) {
 		t.Fatal("no answer below the limit")
 	}
 	third := dial()
@@ -36,7 +38,7 @@ func TestMaxConnections(t *testing.T) {
 		t.Error("an answer over the limit")
 	}
 	first.Close()
-	if !answered(third, patience) {
+	if !answered(third, harness.Patience) {
 		t.Error("no answer after a connection was closed")
 	}
 }
@@ -44,7 +46,7 @@ func TestMaxConnections(t *testing.T) {
 // Bodies over max_inflight_bytes get a 503 that says when to come again.
 func TestMaxInflightBytes(t *testing.T) {
 	release := make(chan struct{})
-	p := newProvider(t, func(x *exchange) bool {
+	p := harness.NewProvider(t, func(x *exchange) bool {
 		select {
 		case <-release:
 		case <-x.Gone:
@@ -57,22 +59,22 @@ func TestMaxInflightBytes(t *testing.T) {
 	body := `{"model":"m","x":"` + strings.Repeat("x", 700<<10) + `"}`
 	held := make(chan reply, 1)
 	go func() {
-		r, _ := g.try(g.request(t, context.Background(), "POST", "/v1/chat/completions", body))
+		r, _ := g.Try(g.Request(context.Background(), "POST", "/v1/chat/completions", body))
 		held <- r
 	}()
-	eventually(t, "the first body is in flight", func() bool { return p.count() == 1 })
-	r := g.send(t, "POST", "/v1/chat/completions", body)
+	harness.Eventually(t, "the first body is in flight", func() bool { return p.Count() == 1 })
+	r := g.Send(t, "POST", "/v1/chat/completions", body)
 	checkError(t, r, "openai", 503)
-	if r.header.Get("Retry-After") == "" {
-		t.Errorf("no retry-after: %v", r.header)
+	if r.Header.Get("Retry-After") == "" {
+		t.Errorf("no retry-after: %v", r.Header)
 	}
-	chunked := wireRequest("POST", "/v1/messages", "", "Content-Type: application/json", "Transfer-Encoding: chunked") + chunk(body) + "0\r\n\r\n"
-	checkError(t, g.raw(t, []byte(chunked), 0), "anthropic", 503)
+	chunked := wireRequest("POST", "/v1/messages", "", "Content-Type: application/json", "Transfer-Encoding: chunked") + harness.Chunk(body) + "0\r\n\r\n"
+	checkError(t, g.Raw(t, []byte(chunked), 0), "anthropic", 503)
 	close(release)
-	if r := <-held; r.status != 200 {
-		t.Errorf("the first: %d", r.status)
+	if r := <-held; r.Status != 200 {
+		t.Errorf("the first: %d", r.Status)
 	}
-	eventually(t, "there is room again", func() bool { return g.send(t, "POST", "/v1/chat/completions", body).status == 200 })
+	harness.Eventually(t, "there is room again", func() bool { return g.Send(t, "POST", "/v1/chat/completions", body).Status == 200 })
 }
 
 // A client that stalls loses its connection: in the head after 10 s, in the body after 15 s.
@@ -80,7 +82,7 @@ func TestStalledClients(t *testing.T) {
 	g := start(t, object{})
 	f := func(name, request string, least, most time.Duration) {
 		t.Run(name, func(t *testing.T) {
-			slow(t)
+			harness.Slow(t)
 			conn, err := net.Dial("tcp", g.Addr)
 			if err != nil {
 				t.Fatal(err)

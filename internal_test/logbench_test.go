@@ -13,14 +13,16 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // BenchmarkLogQuery looks for a rare status in a million rows on disk.
 func BenchmarkLogQuery(b *testing.B) {
-	tool(b, "jq", "apt-get install jq")
+	harness.NeedTool(b, "jq", "apt-get install jq")
 	const query, rare = "status=418&limit=1000", "418"
 	g := history{rows: 1_000_000, files: 10, rare: 10_000, until: time.Now()}.startOn(b, b.TempDir(), 0)
-	files := strings.Join(logFiles(b, g.Dir+"/data"), " ")
+	files := strings.Join(harness.LogFiles(b, g.Dir+"/data"), " ")
 	pipe := func(command string) (lines int, took time.Duration) {
 		begin := time.Now()
 		out, err := exec.Command("sh", "-c", command).Output()
@@ -29,7 +31,7 @@ func BenchmarkLogQuery(b *testing.B) {
 		}
 		return bytes.Count(out, []byte("\n")), time.Since(begin)
 	}
-	before := g.peakMemory(b)
+	before := g.PeakMemory(b)
 	var ours, theirs time.Duration
 	rounds := 0
 	for b.Loop() {
@@ -47,7 +49,7 @@ func BenchmarkLogQuery(b *testing.B) {
 	b.ReportMetric(theirs.Seconds()*1000/float64(rounds), "ms/grep+jq")
 	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")
 	b.ReportMetric(float64(before>>20), "MiB-before")
-	b.ReportMetric(float64(g.peakMemory(b)>>20), "MiB-peak")
+	b.ReportMetric(float64(g.PeakMemory(b)>>20), "MiB-peak")
 }
 
 // BenchmarkFollowers relays requests while 500 followers are sent every record.
@@ -55,9 +57,9 @@ func BenchmarkFollowers(b *testing.B) {
 	const followers = 500
 	provider := benchProcess(b, "provider", "")
 	g := start(b, object{"upstream": object{"providers": list{
-		object{"name": "bench", "type": "openai", "base_url": provider.url, "api_key": providerKey, "models": list{"*"}},
+		object{"name": "bench", "type": "openai", "base_url": provider.url, "api_key": harness.ProviderKey, "models": list{"*"}},
 	}}})
-	relay := &side{url: g.URL, pid: g.cmd.Process.Pid}
+	relay := &side{url: g.URL, pid: g.PID()}
 	relay.plain(16, 1<<10) // warm up
 	var alone, followed rate
 	for range benchRounds {
@@ -107,7 +109,7 @@ func (g *gateway) followers(b *testing.B, n int) *audience {
 			b.Fatal(err)
 		}
 		a.conns = append(a.conns, conn)
-		fmt.Fprintf(conn, "GET /_logs?follow=1 HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", g.Addr, adminKey)
+		fmt.Fprintf(conn, "GET /_logs?follow=1 HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", g.Addr, harness.AdminKey)
 		if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 200"))); err != nil {
 			b.Fatal(err)
 		}

@@ -2,31 +2,30 @@
 package gateway_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // page reads a page of GET /_logs.
 func (g *gateway) page(t testing.TB, query string) (rows []record, next string) {
 	t.Helper()
-	r := g.send(t, "GET", "/_logs?"+query, "", "Authorization: Bearer "+adminKey)
-	if r.status != 200 || r.header.Get("Content-Type") != "application/json" {
-		t.Fatalf("/_logs?%s: %d %s", query, r.status, r.body)
+	r := g.Send(t, "GET", "/_logs?"+query, "", "Authorization: Bearer "+harness.AdminKey)
+	if r.Status != 200 || r.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("/_logs?%s: %d %s", query, r.Status, r.Body)
 	}
 	var page struct {
 		Data      []record
 		Next      string
 		Truncated bool
 	}
-	if err := json.Unmarshal(r.body, &page); err != nil {
+	if err := json.Unmarshal(r.Body, &page); err != nil {
 		t.Fatal(err)
 	}
 	if page.Truncated {
@@ -36,20 +35,20 @@ func (g *gateway) page(t testing.TB, query string) (rows []record, next string) 
 }
 
 func TestLogQueries(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	cfg := relayTo(p, "openai", object{"models": list{"m-*", "n-*"}})
 	cfg["logs"] = object{"ring": 10} // most rows come from the file
 	g := start(t, cfg)
 	begin := time.Now().Add(-time.Second).UTC().Format(time.RFC3339)
 	for i := range 40 {
 		status := []int{200, 200, 429, 500}[i%4]
-		if p.play(canned{status: status, header: []string{"Content-Type: application/json"}, body: openaiError}.serve(whole)); status == 200 {
-			p.play(ok(chatReply).serve(whole))
+		if p.Play(canned{status: status, header: []string{"Content-Type: application/json"}, body: openaiError}.serve(whole)); status == 200 {
+			p.Play(ok(chatReply).serve(whole))
 		}
-		g.send(t, "POST", "/v1/chat/completions", fmt.Sprintf(`{"model":"%c-%d"}`, 'm'+i%2, i))
+		g.Send(t, "POST", "/v1/chat/completions", fmt.Sprintf(`{"model":"%c-%d"}`, 'm'+i%2, i))
 	}
-	g.send(t, "GET", "/v1/nothing", "")
-	all := g.expect(t, 41)
+	g.Send(t, "GET", "/v1/nothing", "")
+	all := g.Expect(t, 41)
 
 	matches := func(keep func(rec record) bool) string {
 		seqs := ""
@@ -96,27 +95,27 @@ func TestLogQueries(t *testing.T) {
 	f("min_ms=100000", func(rec record) bool { return false })
 
 	for _, query := range []string{"stauts=500", "status=abc", "limit=0", "limit=5000", "since=tomorrow", "cursor=!", "stream=maybe", "min_ms=-1"} {
-		r := g.send(t, "GET", "/_logs?"+query, "", "Authorization: Bearer "+adminKey)
+		r := g.Send(t, "GET", "/_logs?"+query, "", "Authorization: Bearer "+harness.AdminKey)
 		checkError(t, r, "openai", 400)
 	}
-	r := g.send(t, "GET", "/_logs?stauts=500", "", "Authorization: Bearer "+adminKey)
-	if !strings.Contains(string(r.body), "min_ms") {
-		t.Errorf("it does not list the parameters: %s", r.body)
+	r := g.Send(t, "GET", "/_logs?stauts=500", "", "Authorization: Bearer "+harness.AdminKey)
+	if !strings.Contains(string(r.Body), "min_ms") {
+		t.Errorf("it does not list the parameters: %s", r.Body)
 	}
 }
 
 // What a client writes into names cannot forge a line or hide a control character.
 func TestLogInjection(t *testing.T) {
-	g := start(t, relayTo(newProvider(t, ok(chatReply).serve(whole)), "openai"))
+	g := start(t, relayTo(harness.NewProvider(t, ok(chatReply).serve(whole)), "openai"))
 	evil := `a\nb\r\u0000\u001b[31m\u007f\u0085\u2028\u2029` + strings.Repeat("世", 200)
-	g.send(t, "POST", "/v1/chat/completions", `{"model":"`+evil+`"}`, "User-Agent: x\"} "+strings.Repeat("é", 300))
-	g.send(t, "GET", "/v1/%0a%1b%7f%c2%85"+strings.Repeat("x", 1000), "")
-	for _, rec := range g.expect(t, 2) {
+	g.Send(t, "POST", "/v1/chat/completions", `{"model":"`+evil+`"}`, "User-Agent: x\"} "+strings.Repeat("é", 300))
+	g.Send(t, "GET", "/v1/%0a%1b%7f%c2%85"+strings.Repeat("x", 1000), "")
+	for _, rec := range g.Expect(t, 2) {
 		if len(rec.Model) > 256 || len(rec.Path) > 256 || len([]rune(rec.Client)) > 120 || len(rec.Error) > 256 {
 			t.Errorf("not capped: %+v", rec)
 		}
 	}
-	text := readText(t, g.logFile())
+	text := readText(t, g.LogFile())
 	for _, r := range text {
 		if r != '\n' && (r < 0x20 || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufffd') {
 			t.Errorf("%U stands in the log", r)
@@ -126,18 +125,18 @@ func TestLogInjection(t *testing.T) {
 
 // The record stands on disk before the answer has ended, whatever its form.
 func TestRecordBeforeEnd(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	f := func(name string, answer canned, status int, request string) {
 		t.Run(name, func(t *testing.T) {
-			p.play(answer.serve(whole))
+			p.Play(answer.serve(whole))
 			for range 50 {
-				r := g.send(t, "POST", "/v1/chat/completions", request)
-				all := g.records(t)
-				if r.status != status || len(all) != g.seen+1 {
-					t.Fatalf("%d: %d records at the end of request %d", r.status, len(all), g.seen+1)
+				r := g.Send(t, "POST", "/v1/chat/completions", request)
+				all := g.Records(t)
+				if r.Status != status || len(all) != g.Seen+1 {
+					t.Fatalf("%d: %d records at the end of request %d", r.Status, len(all), g.Seen+1)
 				}
-				g.seen++
+				g.Seen++
 			}
 		})
 	}
@@ -150,45 +149,24 @@ func TestRecordBeforeEnd(t *testing.T) {
 	f("own error", ok(""), 400, "{")
 }
 
-// A log that is taken away comes back; no request fails for it.
-func TestLogTakenAway(t *testing.T) {
-	p := newProvider(t, ok(chatReply).serve(whole))
-	g := start(t, relayTo(p, "openai"))
-	send := func() {
-		t.Helper()
-		if r := g.send(t, "POST", "/v1/chat/completions", chatRequest); r.status != 200 {
-			t.Fatalf("%d %s", r.status, r.body)
-		}
-	}
-	send()
-	if err := os.Rename(g.logFile(), g.logFile()+".moved"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the log is written again", func() bool {
-		send()
-		_, err := os.Stat(g.logFile())
-		return err == nil
-	})
-}
-
 // Exports hold every row that matches, whatever their number.
 func TestLogExport(t *testing.T) {
-	p := newProvider(t, ok(chatReply).serve(whole))
+	p := harness.NewProvider(t, ok(chatReply).serve(whole))
 	cfg := relayTo(p, "openai")
 	cfg["logs"] = object{"ring": 5}
 	g := start(t, cfg)
-	g.send(t, "POST", "/v1/chat/completions", `{"model":"=1+1\",\nx"}`)
+	g.Send(t, "POST", "/v1/chat/completions", `{"model":"=1+1\",\nx"}`)
 	for range 29 {
-		g.send(t, "POST", "/v1/chat/completions", chatRequest)
+		g.Send(t, "POST", "/v1/chat/completions", chatRequest)
 	}
-	g.expect(t, 30)
+	g.Expect(t, 30)
 	export := func(format string) string {
 		t.Helper()
-		r := g.send(t, "GET", "/_logs?limit=1000&format="+format, "", "Authorization: Bearer "+adminKey)
-		if r.status != 200 || r.cut != nil {
-			t.Fatalf("%s: %d %v", format, r.status, r.cut)
+		r := g.Send(t, "GET", "/_logs?limit=1000&format="+format, "", "Authorization: Bearer "+harness.AdminKey)
+		if r.Status != 200 || r.Cut != nil {
+			t.Fatalf("%s: %d %v", format, r.Status, r.Cut)
 		}
-		return string(r.body)
+		return string(r.Body)
 	}
 	lines := strings.Split(strings.TrimSpace(export("jsonl")), "\n")
 	for _, line := range lines {
@@ -206,55 +184,5 @@ func TestLogExport(t *testing.T) {
 				t.Errorf("a formula: %q", cell)
 			}
 		}
-	}
-}
-
-// follow gives each new row as an event, and resumes where a reader left.
-func TestLogFollow(t *testing.T) {
-	p := newProvider(t, ok(chatReply).serve(whole))
-	g := start(t, relayTo(p, "openai"))
-	follow := func(header ...string) (*bufio.Reader, func()) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		res, err := g.client.Do(g.request(t, ctx, "GET", "/_logs?follow=1&model=m-*", "", append(header, "Authorization: Bearer "+adminKey)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-			t.Fatalf("%d %v", res.StatusCode, res.Header)
-		}
-		return bufio.NewReader(res.Body), func() { cancel(); res.Body.Close() }
-	}
-	next := func(in *bufio.Reader) (id string, rec record) {
-		t.Helper()
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			if value, ok := strings.CutPrefix(line, "id:"); ok {
-				id = strings.TrimSpace(value)
-			}
-			if value, ok := strings.CutPrefix(line, "data:"); ok && json.Unmarshal([]byte(value), &rec) == nil && rec.Seq > 0 {
-				return id, rec
-			}
-		}
-	}
-	send := func(model string) { g.send(t, "POST", "/v1/chat/completions", `{"model":"`+model+`"}`) }
-	in, leave := follow()
-	send("m-1")
-	send("other")
-	send("m-2")
-	_, first := next(in)
-	id, second := next(in)
-	if first.Model != "m-1" || second.Model != "m-2" || id != fmt.Sprint(second.Seq) {
-		t.Errorf("%q, then %q with the id %s", first.Model, second.Model, id)
-	}
-	leave()
-	send("m-3")
-	in, leave = follow("Last-Event-ID: " + id)
-	defer leave()
-	if _, rec := next(in); rec.Model != "m-3" {
-		t.Errorf("after %s came %q", id, rec.Model)
 	}
 }

@@ -4,7 +4,6 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -14,16 +13,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // exposed reads GET /metrics.
 func (g *gateway) exposed(t testing.TB) string {
 	t.Helper()
-	r := g.send(t, "GET", "/metrics", "", "Authorization: Bearer "+adminKey)
-	if r.status != 200 || !strings.HasPrefix(r.header.Get("Content-Type"), "text/plain; version=0.0.4") {
-		t.Fatalf("/metrics: %d %v %s", r.status, r.header, r.body)
+	r := g.Send(t, "GET", "/metrics", "", "Authorization: Bearer "+harness.AdminKey)
+	if r.Status != 200 || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("/metrics: %d %v %s", r.Status, r.Header, r.Body)
 	}
-	return string(r.body)
+	return string(r.Body)
 }
 
 // metric adds up the samples whose lines begin with prefix.
@@ -43,14 +44,14 @@ func (g *gateway) metric(t testing.TB, prefix string) (sum float64) {
 
 // promtool has no fault to find, with every kind of sample there.
 func TestMetricsLint(t *testing.T) {
-	tool(t, "promtool", "apt-get install prometheus")
-	p := newProvider(t, kindly)
+	harness.NeedTool(t, "promtool", "apt-get install prometheus")
+	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	for _, name := range oddNames {
-		g.send(t, "POST", "/v1/chat/completions", `{"model":`+quoted(name)+`}`)
+		g.Send(t, "POST", "/v1/chat/completions", `{"model":`+quoted(name)+`}`)
 	}
 	for _, name := range []string{`"a\ud800"`, `"a\ud801"`, `"a\ufffd"`, "\"a\xff\"", "\"a\xfe\""} { // refused, or made one
-		g.send(t, "POST", "/v1/chat/completions", `{"model":`+name+`}`)
+		g.Send(t, "POST", "/v1/chat/completions", `{"model":`+name+`}`)
 	}
 	g.crowdOnce(t)
 	text := g.exposed(t)
@@ -71,24 +72,24 @@ func TestMetricsLint(t *testing.T) {
 
 // Prometheus itself scrapes the gateway and answers with its numbers.
 func TestPrometheus(t *testing.T) {
-	slow(t)
-	tool(t, "prometheus", "apt-get install prometheus")
-	p := newProvider(t, kindly)
+	harness.Slow(t)
+	harness.NeedTool(t, "prometheus", "apt-get install prometheus")
+	p := harness.NewProvider(t, kindly)
 	g := start(t, relayTo(p, "openai"))
 	for range 7 {
 		g.crowdOnce(t)
 	}
 	dir := t.TempDir()
-	writeFile(t, dir, "admin.key", adminKey)
-	config := writeFile(t, dir, "prometheus.yml", `
+	harness.WriteFile(t, dir, "admin.key", harness.AdminKey)
+	config := harness.WriteFile(t, dir, "prometheus.yml", `
 global: {scrape_interval: 200ms, scrape_timeout: 200ms}
 scrape_configs:
   - job_name: proxycast
     authorization: {credentials_file: `+filepath.Join(dir, "admin.key")+`}
     static_configs: [{targets: ["`+g.Addr+`"]}]
 `)
-	address := freeAddress(t)
-	var said output
+	address := harness.FreeAddress(t)
+	var said harness.Output
 	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -133,7 +134,7 @@ scrape_configs:
 		`go_goroutines > bool 1`:                                                                            "1",
 	} {
 		got := ""
-		for deadline := time.Now().Add(patience); got != want && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(harness.Patience); got != want && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			got = ask(query)
 		}
 		if got != want {
@@ -142,24 +143,13 @@ scrape_configs:
 	}
 }
 
-// freeAddress is one on loopback that nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // However many models a client invents, the metrics and stats stay small.
 func TestInventedModels(t *testing.T) {
-	p := newProvider(t, kindly)
+	p := harness.NewProvider(t, kindly)
 	f := func(models list, routed bool) {
 		g := start(t, relayTo(p, "openai", object{"models": models}))
 		for i := range 1000 {
-			g.send(t, "POST", "/v1/chat/completions", fmt.Sprintf(`{"model":"invented-%d"}`, i))
+			g.Send(t, "POST", "/v1/chat/completions", fmt.Sprintf(`{"model":"invented-%d"}`, i))
 		}
 		names := map[string]bool{}
 		for _, match := range regexp.MustCompile(`model="([^"]*)"`).FindAllStringSubmatch(g.exposed(t), -1) {

@@ -9,29 +9,30 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 func TestBanner(t *testing.T) {
 	g := start(t, object{})
 	for name, want := range map[string]string{"openai_base_url": g.URL + "/v1", "anthropic_base_url": g.URL} {
-		if got := g.banner[name]; got != want {
+		if got := g.Banner[name]; got != want {
 			t.Errorf("%s %v, want %s", name, got, want)
 		}
 	}
-	r := g.send(t, "POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`)
-	if r.status != 200 {
-		t.Errorf("the demo provider answers %d %s", r.status, r.body)
+	r := g.Send(t, "POST", "/v1/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`)
+	if r.Status != 200 {
+		t.Errorf("the demo provider answers %d %s", r.Status, r.Body)
 	}
-	g.signal(t, syscall.SIGTERM)
-	if code := g.exit(t, patience); code != 0 {
+	g.Signal(t, syscall.SIGTERM)
+	if code := g.Exit(t, harness.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if n := strings.Count(g.stdout.String(), "\n"); n != 1 {
-		t.Errorf("stdout has %d lines:\n%s", n, g.stdout.String())
+	if n := strings.Count(g.Stdout.String(), "\n"); n != 1 {
+		t.Errorf("stdout has %d lines:\n%s", n, g.Stdout.String())
 	}
 }
 
@@ -43,8 +44,8 @@ func TestPortInUse(t *testing.T) {
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
 	dir := t.TempDir()
-	writeConfig(t, dir, withDefaults(object{"server": object{"port": port}}))
-	code, _, stderr := command(t, dir, "-config", "config.json")
+	harness.WriteConfig(t, dir, harness.WithDefaults(object{"server": object{"port": port}}))
+	code, _, stderr := harness.Command(t, dir, "-config", "config.json")
 	if code != 3 || !strings.Contains(stderr, fmt.Sprint(port)) {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
@@ -52,7 +53,7 @@ func TestPortInUse(t *testing.T) {
 
 func TestLogInUse(t *testing.T) {
 	g := start(t, object{})
-	code, _, stderr := command(t, g.Dir, "-config", "config.json")
+	code, _, stderr := harness.Command(t, g.Dir, "-config", "config.json")
 	if code == 0 || !strings.Contains(stderr, "requests.jsonl") {
 		t.Errorf("a second gateway on the same log ends with %d\n%s", code, stderr)
 	}
@@ -61,7 +62,7 @@ func TestLogInUse(t *testing.T) {
 // stream begins a stream whose provider goes on until more is closed.
 func (g *gateway) stream(t *testing.T) (*http.Response, *bufio.Reader) {
 	t.Helper()
-	res, err := g.client.Do(g.request(t, context.Background(), "POST", "/v1/chat/completions", chatStreamRequest))
+	res, err := g.Client.Do(g.Request(context.Background(), "POST", "/v1/chat/completions", chatStreamRequest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,24 +77,24 @@ func (g *gateway) stream(t *testing.T) (*http.Response, *bufio.Reader) {
 // heldStream begins a stream at once and ends it when more is closed.
 func heldStream(more chan struct{}) script {
 	return func(x *exchange) bool {
-		x.write([]byte(events("").head()+chunk(chatStart+chatDelta)), whole)
+		x.Write([]byte(events("").head()+harness.Chunk(chatStart+chatDelta)), whole)
 		select {
 		case <-more:
 		case <-x.Gone:
 			return false
 		}
-		x.write([]byte(chunk(chatFinish+chatUsage+chatDone)+"0\r\n\r\n"), whole)
+		x.Write([]byte(harness.Chunk(chatFinish+chatUsage+chatDone)+"0\r\n\r\n"), whole)
 		return true
 	}
 }
 
 func TestTermDrains(t *testing.T) {
 	more := make(chan struct{})
-	p := newProvider(t, heldStream(more))
+	p := harness.NewProvider(t, heldStream(more))
 	g := start(t, relayTo(p, "openai"))
 	_, in := g.stream(t)
-	g.signal(t, syscall.SIGTERM)
-	eventually(t, "the listener is closed", func() bool {
+	g.Signal(t, syscall.SIGTERM)
+	harness.Eventually(t, "the listener is closed", func() bool {
 		conn, err := net.Dial("tcp", g.Addr)
 		if err == nil {
 			conn.Close()
@@ -105,151 +106,105 @@ func TestTermDrains(t *testing.T) {
 	if err != nil || !strings.HasSuffix(string(rest), chatFinish+chatDone) {
 		t.Errorf("the stream ended in %v: %q", err, rest)
 	}
-	if code := g.exit(t, 3*time.Second); code != 0 {
+	if code := g.Exit(t, 3*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if rec := g.next(t); rec.Status != 200 || rec.FinishReason != "stop" || rec.ErrorType != "" {
+	if rec := g.Next(t); rec.Status != 200 || rec.FinishReason != "stop" || rec.ErrorType != "" {
 		t.Errorf("record: %+v", rec)
 	}
 }
 
 func TestDrainIsBounded(t *testing.T) {
-	p := newProvider(t, heldStream(nil))
+	p := harness.NewProvider(t, heldStream(nil))
 	cfg := relayTo(p, "openai")
 	cfg["server"] = object{"drain": "500ms"}
 	g := start(t, cfg)
 	_, in := g.stream(t)
-	g.signal(t, syscall.SIGTERM)
+	g.Signal(t, syscall.SIGTERM)
 	rest, err := io.ReadAll(in)
 	if err == nil || !strings.Contains(string(rest), `data: {"error":`) || strings.Contains(string(rest), "[DONE]") {
 		t.Errorf("the stream ended in %v: %q", err, rest)
 	}
-	if code := g.exit(t, 4*time.Second); code != 0 {
+	if code := g.Exit(t, 4*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if rec := g.next(t); rec.ErrorType == "" || rec.Status != 200 {
+	if rec := g.Next(t); rec.ErrorType == "" || rec.Status != 200 {
 		t.Errorf("record: %+v", rec)
 	}
 }
 
 func TestSecondSignal(t *testing.T) {
-	p := newProvider(t, heldStream(nil))
+	p := harness.NewProvider(t, heldStream(nil))
 	cfg := relayTo(p, "openai")
 	cfg["server"] = object{"drain": "60s"}
 	g := start(t, cfg)
 	g.stream(t)
-	g.signal(t, syscall.SIGINT)
+	g.Signal(t, syscall.SIGINT)
 	time.Sleep(300 * time.Millisecond)
 	select {
-	case <-g.ended:
+	case <-g.Ended:
 		t.Fatal("it ended at the first signal")
 	default:
 	}
-	g.signal(t, syscall.SIGINT)
-	g.exit(t, 3*time.Second)
+	g.Signal(t, syscall.SIGINT)
+	g.Exit(t, 3*time.Second)
 }
 
 func TestReload(t *testing.T) {
 	more := make(chan struct{})
-	p := newProvider(t, heldStream(more))
-	cfg := withDefaults(relayTo(p, "openai"))
+	p := harness.NewProvider(t, heldStream(more))
+	cfg := harness.WithDefaults(relayTo(p, "openai"))
 	g := startIn(t, t.TempDir(), cfg)
 	_, in := g.stream(t)
 	with := func(key string) int {
-		return g.send(t, "GET", "/v1/models", "", "Authorization: Bearer "+key).status
+		return g.Send(t, "GET", "/v1/models", "", "Authorization: Bearer "+key).Status
 	}
 	keys := cfg["auth"].(object)["keys"].(list)
 	addKey := func(key string) {
 		cfg["auth"] = object{"keys": append(keys, object{"name": "added", "key": key})}
-		writeConfig(t, g.Dir, cfg)
+		harness.WriteConfig(t, g.Dir, cfg)
 	}
 	const first, second = "first-added-key-0123456789", "second-added-key-0123456789"
 	if with(first) != 401 {
 		t.Error("a key works before it exists")
 	}
 	addKey(first)
-	g.signal(t, syscall.SIGHUP)
-	eventually(t, "the added key works", func() bool { return with(first) == 200 })
+	g.Signal(t, syscall.SIGHUP)
+	harness.Eventually(t, "the added key works", func() bool { return with(first) == 200 })
 
-	writeFile(t, g.Dir, "config.json", `{"auth": {"enabled": false, "kyes": []}}`)
-	g.signal(t, syscall.SIGHUP)
-	eventually(t, "/_status names the fault", func() bool {
-		r := g.send(t, "GET", "/_status", "", "Authorization: Bearer "+adminKey)
-		return r.status == 200 && strings.Contains(string(r.body), "kyes")
+	harness.WriteFile(t, g.Dir, "config.json", `{"auth": {"enabled": false, "kyes": []}}`)
+	g.Signal(t, syscall.SIGHUP)
+	harness.Eventually(t, "/_status names the fault", func() bool {
+		r := g.Send(t, "GET", "/_status", "", "Authorization: Bearer "+harness.AdminKey)
+		return r.Status == 200 && strings.Contains(string(r.Body), "kyes")
 	})
-	if with(first) != 200 || with(second) != 401 || g.raw(t, []byte(wireRequest("GET", "/v1/models", "", "Authorization:")), 0).status != 401 {
+	if with(first) != 200 || with(second) != 401 || g.Raw(t, []byte(wireRequest("GET", "/v1/models", "", "Authorization:")), 0).Status != 401 {
 		t.Error("a bad config changed who may come in")
 	}
 	addKey(second)
-	g.signal(t, syscall.SIGHUP)
-	eventually(t, "the second key works", func() bool { return with(second) == 200 })
+	g.Signal(t, syscall.SIGHUP)
+	harness.Eventually(t, "the second key works", func() bool { return with(second) == 200 })
 	if with(first) != 401 {
 		t.Error("a removed key still works")
 	}
-	if strings.Contains(string(g.send(t, "GET", "/_status", "", "Authorization: Bearer "+adminKey).body), "kyes") {
+	if strings.Contains(string(g.Send(t, "GET", "/_status", "", "Authorization: Bearer "+harness.AdminKey).Body), "kyes") {
 		t.Error("the fault outlives the good reload")
 	}
 	close(more)
 	if rest, err := io.ReadAll(in); err != nil || !strings.HasSuffix(string(rest), chatDone) {
 		t.Errorf("a stream from before the reloads ended in %v: %q", err, rest)
 	}
-	g.secretFree(t, first, second)
+	g.SecretFree(t, first, second)
 }
 
 // A changed file is enough for a reload.
 func TestReloadChangedFile(t *testing.T) {
-	cfg := withDefaults(object{})
+	cfg := harness.WithDefaults(object{})
 	g := startIn(t, t.TempDir(), cfg)
 	const added = "first-added-key-0123456789"
 	cfg["auth"] = object{"keys": append(cfg["auth"].(object)["keys"].(list), object{"name": "added", "key": added})}
-	writeConfig(t, g.Dir, cfg)
-	eventually(t, "the added key works", func() bool {
-		return g.send(t, "GET", "/v1/models", "", "Authorization: Bearer "+added).status == 200
+	harness.WriteConfig(t, g.Dir, cfg)
+	harness.Eventually(t, "the added key works", func() bool {
+		return g.Send(t, "GET", "/v1/models", "", "Authorization: Bearer "+added).Status == 200
 	})
-}
-
-// What a client saw end stands in the log, even when the process is killed.
-func TestKill(t *testing.T) {
-	p := newProvider(t, ok(chatReply).serve(whole))
-	cfg := withDefaults(relayTo(p, "openai"))
-	dir := t.TempDir()
-	for round := range 3 {
-		g := startIn(t, dir, cfg)
-		before := len(g.records(t))
-		var mu sync.Mutex
-		var ended []string
-		var working sync.WaitGroup
-		for range 8 {
-			working.Go(func() {
-				for {
-					r, err := g.try(g.request(t, context.Background(), "POST", "/v1/chat/completions", chatRequest))
-					if err != nil || r.cut != nil {
-						return
-					}
-					mu.Lock()
-					ended = append(ended, r.header.Get("X-Request-Id"))
-					mu.Unlock()
-				}
-			})
-		}
-		eventually(t, "requests have ended", func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return len(ended) >= 100
-		})
-		g.signal(t, syscall.SIGKILL)
-		working.Wait()
-		again := startIn(t, dir, nil)
-		logged := map[string]bool{}
-		for _, rec := range again.records(t)[before:] {
-			logged[rec.ID] = true
-		}
-		for _, id := range ended {
-			if !logged[id] {
-				t.Fatalf("round %d: %s ended and has no record (%d ended, %d records)", round, id, len(ended), len(logged))
-			}
-		}
-		again.signal(t, syscall.SIGTERM)
-		again.exit(t, patience)
-	}
 }

@@ -22,20 +22,9 @@ import (
 	"sync"
 	"testing"
 	"time"
-)
 
-// tool skips the test unless the program is there; install is the line that
-// installs it.
-func tool(t testing.TB, name, install string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if full() {
-		t.Fatalf("%s is missing: %s", name, install)
-	}
-	t.Skipf("SKIPPED: %s is missing: %s", name, install)
-}
+	"proxycast/internal_test/harness"
+)
 
 // longLog is a gateway on a long log, and what is in it.
 type longLog struct {
@@ -46,15 +35,15 @@ type longLog struct {
 
 func newLongLog(t *testing.T) *longLog {
 	rows := 5_000
-	if full() {
+	if harness.Full() {
 		rows = 100_000
 	}
-	if raceEnabled { // which makes all of it ten times as slow
+	if harness.Race() { // which makes all of it ten times as slow
 		rows /= 10
 	}
 	l := &longLog{begin: time.Now()}
 	l.gateway = history{rows: rows, files: 5, until: l.begin}.startOn(t, t.TempDir(), 60)
-	l.rows = onDisk(t, logFiles(t, filepath.Dir(l.logFile()))...)
+	l.rows = harness.OnDisk(t, harness.LogFiles(t, filepath.Dir(l.LogFile()))...)
 	slices.Reverse(l.rows)
 	if want := rows + 60; len(l.rows) != want || l.rows[0].Seq != uint64(want) {
 		t.Fatalf("%d rows up to %d, want %d", len(l.rows), l.rows[0].Seq, want)
@@ -64,7 +53,7 @@ func newLongLog(t *testing.T) *longLog {
 
 // TestLongLog has one log for all its parts, since it takes a while to make.
 func TestLongLog(t *testing.T) {
-	if full() {
+	if harness.Full() {
 		t.Parallel()
 	}
 	l := newLongLog(t)
@@ -79,7 +68,7 @@ func (g *gateway) export(t testing.TB, query string) *http.Response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	res, err := g.client.Do(g.request(t, ctx, "GET", "/_logs?"+query, "", "Authorization: Bearer "+adminKey))
+	res, err := g.Client.Do(g.Request(ctx, "GET", "/_logs?"+query, "", "Authorization: Bearer "+harness.AdminKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +198,7 @@ func (l *longLog) judged(t testing.TB, conditions []condition) [][]bool {
 	for _, c := range conditions {
 		program += ", (" + c.jq + ")"
 	}
-	files := logFiles(t, filepath.Dir(l.logFile()))
+	files := harness.LogFiles(t, filepath.Dir(l.LogFile()))
 	verdicts := make([][]bool, len(l.rows))
 	var jqs sync.WaitGroup
 	for _, file := range files { // beside one another, for speed
@@ -244,7 +233,7 @@ func (l *longLog) judged(t testing.TB, conditions []condition) [][]bool {
 
 // Every filter alone, then a few hundred of them combined at random.
 func (l *longLog) testFilters(t *testing.T) {
-	tool(t, "jq", "apt-get install jq")
+	harness.NeedTool(t, "jq", "apt-get install jq")
 	conditions := l.conditions()
 	begin := time.Now()
 	verdicts := l.judged(t, conditions)
@@ -277,10 +266,10 @@ func (l *longLog) testFilters(t *testing.T) {
 	}
 
 	combinations := 30
-	if full() {
+	if harness.Full() {
 		combinations = 200
 	}
-	if raceEnabled {
+	if harness.Race() {
 		combinations /= 3
 	}
 	r := rand.New(rand.NewPCG(20, 26))
@@ -323,7 +312,7 @@ func (l *longLog) testFilters(t *testing.T) {
 
 // The exports of the whole log say the same as the files, in little memory.
 func (l *longLog) testExports(t *testing.T) {
-	before := l.peakMemory(t)
+	before := l.PeakMemory(t)
 	lines := bufio.NewScanner(l.export(t, "format=jsonl").Body)
 	lines.Buffer(nil, 1<<20)
 	table := csv.NewReader(l.export(t, "format=csv").Body)
@@ -379,33 +368,16 @@ func (l *longLog) testExports(t *testing.T) {
 	if formulas == 0 {
 		t.Error("no cell was a formula")
 	}
-	after := l.peakMemory(t)
+	after := l.PeakMemory(t)
 	t.Logf("two exports of %d rows: the peak of memory went from %d to %d MiB; %d cells were kept from being formulas", len(l.rows), before>>20, after>>20, formulas)
 	if after-before > 64<<20 {
 		t.Errorf("memory grew by %d MiB", (after-before)>>20)
 	}
 }
 
-// peakMemory is the most memory that the process has had resident, in bytes.
-func (p *process) peakMemory(t testing.TB) int64 {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		t.Skipf("SKIPPED: memory cannot be read: %v", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
-			kib, _ := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10
-		}
-	}
-	t.Fatal("there is no VmHWM")
-	return 0
-}
-
 // Pages visit each row once, newest first, though rows come and files are rotated.
 func TestPagesWhileWriting(t *testing.T) {
-	cfg := relayTo(newProvider(t, kindly), "openai")
+	cfg := relayTo(harness.NewProvider(t, kindly), "openai")
 	cfg["logs"] = object{"ring": 50, "max_file": "64KiB"}
 	g := start(t, cfg)
 	for range 40 {
@@ -413,10 +385,10 @@ func TestPagesWhileWriting(t *testing.T) {
 	}
 	f := func(query string, limit int) {
 		t.Helper()
-		files := logFiles(t, filepath.Dir(g.logFile()))
+		files := harness.LogFiles(t, filepath.Dir(g.LogFile()))
 		before, last := len(files), uint64(0)
 		var want []uint64 // of the rows there are now
-		for _, rec := range onDisk(t, files...) {
+		for _, rec := range harness.OnDisk(t, files...) {
 			if last = rec.Seq; query == "" || rec.Status >= 400 {
 				want = append(want, rec.Seq)
 			}
@@ -435,7 +407,7 @@ func TestPagesWhileWriting(t *testing.T) {
 				break
 			}
 			cursor = "&cursor=" + url.QueryEscape(next)
-			for page := len(got) / limit; page%8 == 1 && len(logFiles(t, filepath.Dir(g.logFile()))) < before+1+page/8; {
+			for page := len(got) / limit; page%8 == 1 && len(harness.LogFiles(t, filepath.Dir(g.LogFile()))) < before+1+page/8; {
 				time.Sleep(time.Millisecond) // there is a rotation between these pages
 			}
 		}

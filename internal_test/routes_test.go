@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 func TestRoutes(t *testing.T) {
@@ -15,18 +17,18 @@ func TestRoutes(t *testing.T) {
 		var r reply
 		t.Run(method+" "+target, func(t *testing.T) {
 			t.Helper()
-			r = g.raw(t, []byte(wireRequest(method, target, "", header...)), 0)
+			r = g.Raw(t, []byte(wireRequest(method, target, "", header...)), 0)
 			if method == "HEAD" {
-				if r.status != status {
-					t.Errorf("status %d, want %d", r.status, status)
+				if r.Status != status {
+					t.Errorf("status %d, want %d", r.Status, status)
 				}
 			} else {
 				checkError(t, r, dialect, status)
 			}
-			if rec := g.next(t); rec.Status != status {
+			if rec := g.Next(t); rec.Status != status {
 				t.Errorf("record: %+v", rec)
 			}
-			if status == 405 && r.header.Get("Allow") == "" {
+			if status == 405 && r.Header.Get("Allow") == "" {
 				t.Error("405 without Allow")
 			}
 		})
@@ -41,8 +43,8 @@ func TestRoutes(t *testing.T) {
 	f("openai", 404, "GET", "/favicon.ico")
 	f("openai", 404, "GET", "/_nothing")
 	f("openai", 404, "HEAD", "/v1/nothing")
-	if r := f("openai", 405, "GET", "/v1/chat/completions"); !strings.Contains(r.header.Get("Allow"), "POST") {
-		t.Errorf("Allow %q", r.header.Get("Allow"))
+	if r := f("openai", 405, "GET", "/v1/chat/completions"); !strings.Contains(r.Header.Get("Allow"), "POST") {
+		t.Errorf("Allow %q", r.Header.Get("Allow"))
 	}
 	f("anthropic", 405, "GET", "/v1/messages")
 	f("anthropic", 405, "DELETE", "/messages/count_tokens")
@@ -53,20 +55,20 @@ func TestRoutes(t *testing.T) {
 	onlyModelLists(t, p)
 	t.Run("unknown model", func(t *testing.T) {
 		g := start(t, relayTo(p, "openai", object{"models": list{"gpt-*"}}))
-		r := g.send(t, "POST", "/v1/chat/completions", `{"model":"no-such-model"}`)
+		r := g.Send(t, "POST", "/v1/chat/completions", `{"model":"no-such-model"}`)
 		checkError(t, r, "openai", 404)
-		if code := parse(t, r.body)["error"].(object)["code"]; code != "model_not_found" {
+		if code := harness.Parse(t, r.Body)["error"].(object)["code"]; code != "model_not_found" {
 			t.Errorf("code %v", code)
 		}
-		if rec := g.next(t); rec.Status != 404 || rec.Model != "no-such-model" || rec.Provider != "" {
+		if rec := g.Next(t); rec.Status != 404 || rec.Model != "no-such-model" || rec.Provider != "" {
 			t.Errorf("record: %+v", rec)
 		}
-		checkError(t, g.send(t, "GET", "/v1/models/no/such/model", ""), "openai", 404)
-		checkError(t, g.send(t, "GET", "/v1/models/nothing", "", "anthropic-version: 2023-06-01"), "anthropic", 404)
-		g.expect(t, 2)
-		r = g.send(t, "POST", "/api/provider/nobody/v1/messages", `{"model":"gpt-4o","max_tokens":1}`)
+		checkError(t, g.Send(t, "GET", "/v1/models/no/such/model", ""), "openai", 404)
+		checkError(t, g.Send(t, "GET", "/v1/models/nothing", "", "anthropic-version: 2023-06-01"), "anthropic", 404)
+		g.Expect(t, 2)
+		r = g.Send(t, "POST", "/api/provider/nobody/v1/messages", `{"model":"gpt-4o","max_tokens":1}`)
 		checkError(t, r, "anthropic", 404)
-		g.next(t)
+		g.Next(t)
 	})
 }
 
@@ -74,7 +76,7 @@ func TestRoutes(t *testing.T) {
 // gateway asks for to turn a pattern into names.
 func onlyModelLists(t testing.TB, p *provider) {
 	t.Helper()
-	for _, x := range p.since(0) {
+	for _, x := range p.Since(0) {
 		if x.Method != "GET" || x.Target != "/v1/models" {
 			t.Errorf("it reached the provider:\n%s", x.Head)
 		}
@@ -92,27 +94,27 @@ func TestPathTricks(t *testing.T) {
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			t.Run(method+" "+target, func(t *testing.T) {
-				before := p.count()
+				before := p.Count()
 				body := ""
 				if method == "POST" {
 					body = chatRequest
 				}
-				r := g.raw(t, []byte(wireRequest(method, target, body)), 0)
-				location := r.header.Get("Location")
+				r := g.Raw(t, []byte(wireRequest(method, target, body)), 0)
+				location := r.Header.Get("Location")
 				switch {
 				case strings.HasPrefix(location, "//"), strings.HasPrefix(location, "/\\"), strings.Contains(location, "evil"):
 					t.Errorf("redirected to %s", location)
-				case r.status == 200 && strings.HasPrefix(target, "/_ui/"), r.status/100 == 3:
-				case r.status < 400:
-					t.Errorf("status %d: %.200s", r.status, r.body)
+				case r.Status == 200 && strings.HasPrefix(target, "/_ui/"), r.Status/100 == 3:
+				case r.Status < 400:
+					t.Errorf("status %d: %.200s", r.Status, r.Body)
 				}
 				for _, inner := range []string{`"uptime`, `"providers"`, `"in_flight"`} {
-					if bytes.Contains(r.body, []byte(inner)) {
-						t.Errorf("an ordinary key sees %s", r.body)
+					if bytes.Contains(r.Body, []byte(inner)) {
+						t.Errorf("an ordinary key sees %s", r.Body)
 					}
 				}
-				if p.count() != before {
-					t.Errorf("it reached the provider as %s", p.last(t).Target)
+				if p.Count() != before {
+					t.Errorf("it reached the provider as %s", p.Last(t).Target)
 				}
 			})
 		}
@@ -120,25 +122,25 @@ func TestPathTricks(t *testing.T) {
 }
 
 func TestHost(t *testing.T) {
-	p := newProvider(t, ok(chatReply).serve(whole))
+	p := harness.NewProvider(t, ok(chatReply).serve(whole))
 	cfg := relayTo(p, "openai")
 	cfg["server"] = object{"hosts": list{"gateway.example"}}
 	g := start(t, cfg)
 	f := func(host string, status int) {
 		t.Helper()
-		r := g.raw(t, []byte(wireRequest("POST", "/v1/chat/completions", chatRequest, "Host: "+host)), 0)
+		r := g.Raw(t, []byte(wireRequest("POST", "/v1/chat/completions", chatRequest, "Host: "+host)), 0)
 		if status == 403 {
 			checkError(t, r, "openai", 403)
-		} else if r.status != status {
-			t.Errorf("Host %s: %d %s", host, r.status, r.body)
+		} else if r.Status != status {
+			t.Errorf("Host %s: %d %s", host, r.Status, r.Body)
 		}
-		if rec := g.next(t); rec.Status != status {
+		if rec := g.Next(t); rec.Status != status {
 			t.Errorf("Host %s: record %+v", host, rec)
 		}
 	}
 	f("localhost", 200)
 	f("localhost:9090", 200)
-	f("127.0.0.1:1", 200)
+	f("127.9.9.9:1", 200)
 	f("[::1]:9090", 200)
 	f("gateway.example", 200)
 	f("GATEWAY.example:8080", 200)
@@ -146,53 +148,54 @@ func TestHost(t *testing.T) {
 	f("localhost.evil.example", 403)
 	f("127.0.0.1.evil.example:9090", 403)
 	f("192.168.1.2", 403)
-	if p.count() != 6 {
-		t.Errorf("%d requests reached the provider, want 6", p.count())
+	if p.Count() != 6 {
+		t.Errorf("%d requests reached the provider, want 6", p.Count())
 	}
-	r := g.raw(t, []byte(wireRequest("GET", "/_status", "", "Host: evil.example", "Authorization: Bearer "+adminKey)), 0)
+	r := g.Raw(t, []byte(wireRequest("GET", "/_status", "", "Host: evil.example", "Authorization: Bearer "+harness.AdminKey)), 0)
 	checkError(t, r, "openai", 403)
 }
 
 func TestOperatorRoutes(t *testing.T) {
 	g, _ := startBoth(t)
-	for _, route := range []string{"GET /_logs", "GET /_status"} {
+	for _, route := range []string{"GET /_logs", "GET /_status", "GET /metrics"} {
 		method, path, _ := strings.Cut(route, " ")
 		t.Run("ordinary key "+route, func(t *testing.T) {
-			r := g.raw(t, []byte(wireRequest(method, path, "", "Content-Length: 0", "Origin: http://localhost:3000")), 0)
+			r := g.Raw(t, []byte(wireRequest(method, path, "", "Content-Length: 0", "Origin: http://localhost:3000")), 0)
 			checkError(t, r, "openai", 403)
-			if !bytes.Contains(r.body, []byte("admin")) {
-				t.Errorf("it does not say where the admin key is: %s", r.body)
+			if !bytes.Contains(r.Body, []byte("admin")) {
+				t.Errorf("it does not say where the admin key is: %s", r.Body)
 			}
 			noCORS(t, r)
-			if rec := g.next(t); rec.Status != 403 || rec.Key != "user" {
+			if rec := g.Next(t); rec.Status != 403 || rec.Key != "user" {
 				t.Errorf("record: %+v", rec)
 			}
 		})
 		t.Run("preflight "+route, func(t *testing.T) {
-			r := g.raw(t, []byte(wireRequest("OPTIONS", path, "", "Authorization:", "Origin: http://localhost:3000", "Access-Control-Request-Method: "+method)), 0)
+			r := g.Raw(t, []byte(wireRequest("OPTIONS", path, "", "Authorization:", "Origin: http://localhost:3000", "Access-Control-Request-Method: "+method)), 0)
 			noCORS(t, r)
-			g.seen = len(g.records(t)) // a preflight that is none to this route may be recorded
+			g.Seen = len(g.Records(t)) // a preflight that is none to this route may be recorded
 		})
 	}
 	for _, path := range []string{"/_logs", "/_status"} {
-		r := g.send(t, "GET", path, "", "Authorization: Bearer "+adminKey, "Origin: http://localhost:3000")
-		if r.status != 200 {
-			t.Errorf("%s: %d %s", path, r.status, r.body)
+		r := g.Send(t, "GET", path, "", "Authorization: Bearer "+harness.AdminKey, "Origin: http://localhost:3000")
+		if r.Status != 200 {
+			t.Errorf("%s: %d %s", path, r.Status, r.Body)
 		}
 		noCORS(t, r)
-		for _, secret := range []string{adminKey, userKey, providerKey} {
-			if bytes.Contains(r.body, []byte(secret)) {
+		for _, secret := range []string{harness.AdminKey, harness.UserKey, harness.ProviderKey} {
+			if bytes.Contains(r.Body, []byte(secret)) {
 				t.Errorf("%s shows %s", path, secret)
 			}
 		}
 	}
-	g.expect(t, 0) // successful operator calls are not recorded
-	g.secretFree(t)
+	g.Expect(t, 0) // successful operator calls are not recorded
+	noCORS(t, g.Send(t, "OPTIONS", "/_nothing", "", "Origin: http://localhost:3000", "Access-Control-Request-Method: GET"))
+	g.SecretFree(t)
 }
 
 func noCORS(t testing.TB, r reply) {
 	t.Helper()
-	for name := range r.header {
+	for name := range r.Header {
 		if strings.HasPrefix(name, "Access-Control-") {
 			t.Errorf("%s on an operator route", name)
 		}
@@ -202,29 +205,29 @@ func noCORS(t testing.TB, r reply) {
 func TestPreflight(t *testing.T) {
 	g, p := startBoth(t)
 	for _, path := range []string{"/v1/chat/completions", "/v1/messages", "/v1/models"} {
-		r := g.raw(t, []byte(wireRequest("OPTIONS", path, "", "Authorization:", "Origin: https://app.example", "Access-Control-Request-Method: POST",
+		r := g.Raw(t, []byte(wireRequest("OPTIONS", path, "", "Authorization:", "Origin: https://app.example", "Access-Control-Request-Method: POST",
 			"Access-Control-Request-Headers: authorization,content-type,x-stainless-os")), 0)
-		allowed := strings.ToLower(r.header.Get("Access-Control-Allow-Headers"))
-		if r.status != 204 || r.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(allowed, "authorization") || !strings.Contains(allowed, "x-stainless-os") ||
-			!strings.Contains(r.header.Get("Access-Control-Allow-Methods"), "POST") {
-			t.Errorf("%s: %d %v", path, r.status, r.header)
+		allowed := strings.ToLower(r.Header.Get("Access-Control-Allow-Headers"))
+		if r.Status != 204 || r.Header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(allowed, "authorization") || !strings.Contains(allowed, "x-stainless-os") ||
+			!strings.Contains(r.Header.Get("Access-Control-Allow-Methods"), "POST") {
+			t.Errorf("%s: %d %v", path, r.Status, r.Header)
 		}
-		if r.header.Get("Access-Control-Allow-Credentials") != "" || !strings.Contains(strings.Join(r.header.Values("Vary"), ","), "Access-Control-Request-Headers") {
-			t.Errorf("%s: %v", path, r.header)
+		if r.Header.Get("Access-Control-Allow-Credentials") != "" || !strings.Contains(strings.Join(r.Header.Values("Vary"), ","), "Access-Control-Request-Headers") {
+			t.Errorf("%s: %v", path, r.Header)
 		}
 	}
-	g.expect(t, 0)
-	r := g.send(t, "POST", "/v1/chat/completions", chatRequest, "Origin: https://app.example")
-	if r.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(strings.ToLower(r.header.Get("Access-Control-Expose-Headers")), "x-request-id") {
-		t.Errorf("%v", r.header)
+	g.Expect(t, 0)
+	r := g.Send(t, "POST", "/v1/chat/completions", chatRequest, "Origin: https://app.example")
+	if r.Header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(strings.ToLower(r.Header.Get("Access-Control-Expose-Headers")), "x-request-id") {
+		t.Errorf("%v", r.Header)
 	}
-	r = g.send(t, "POST", "/v1/chat/completions", chatRequest, "Authorization: Bearer wrong-key-0123456789", "Origin: https://app.example")
-	if r.status != 401 || r.header.Get("Access-Control-Allow-Origin") != "*" {
-		t.Errorf("a browser cannot read our 401: %d %v", r.status, r.header)
+	r = g.Send(t, "POST", "/v1/chat/completions", chatRequest, "Authorization: Bearer wrong-key-0123456789", "Origin: https://app.example")
+	if r.Status != 401 || r.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("a browser cannot read our 401: %d %v", r.Status, r.Header)
 	}
-	g.expect(t, 2)
-	if p.count() != 1 {
-		t.Errorf("%d requests reached the provider", p.count())
+	g.Expect(t, 2)
+	if p.Count() != 1 {
+		t.Errorf("%d requests reached the provider", p.Count())
 	}
 }
 
@@ -237,59 +240,59 @@ func TestOpenRoutes(t *testing.T) {
 		if method == "POST" {
 			body = "{}"
 		}
-		if r := g.raw(t, []byte(wireRequest(method, path, body, "Authorization:")), 0); r.status != 200 && r.status != 204 {
-			t.Errorf("%s: %d %s", route, r.status, r.body)
+		if r := g.Raw(t, []byte(wireRequest(method, path, body, "Authorization:")), 0); r.Status != 200 && r.Status != 204 {
+			t.Errorf("%s: %d %s", route, r.Status, r.Body)
 		}
 	}
-	g.expect(t, 0)
-	if p.count() != 0 {
+	g.Expect(t, 0)
+	if p.Count() != 0 {
 		t.Error("an open route asked a provider")
 	}
 }
 
 // Model lists name what the key may ask for, in the dialect of the header.
 func TestModelLists(t *testing.T) {
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	cfg := relayTo(p, "openai", object{"models": list{"gpt-x", "gpt-*", "team/model"}})
 	cfg["upstream"].(object)["models"] = object{"fast": "fake/gpt-x", "any-*": "fake/gpt-x"}
 	cfg["auth"] = object{"keys": list{
-		object{"name": "tests", "key": adminKey, "admin": true},
-		object{"name": "user", "key": userKey, "models": list{"gpt-*", "team/*"}},
+		object{"name": "tests", "key": harness.AdminKey, "admin": true},
+		object{"name": "user", "key": harness.UserKey, "models": list{"gpt-*", "team/*"}},
 	}}
 	g := start(t, cfg)
 	ids := func(r reply) string {
 		t.Helper()
-		if r.status != 200 {
-			t.Fatalf("%d %s", r.status, r.body)
+		if r.Status != 200 {
+			t.Fatalf("%d %s", r.Status, r.Body)
 		}
 		all := ""
-		for _, model := range parse(t, r.body)["data"].([]any) {
+		for _, model := range harness.Parse(t, r.Body)["data"].([]any) {
 			all += model.(object)["id"].(string) + " "
 		}
 		return all
 	}
-	r := g.send(t, "GET", "/v1/models", "")
+	r := g.Send(t, "GET", "/v1/models", "")
 	if got := ids(r); !strings.Contains(got, "gpt-x ") || !strings.Contains(got, "team/model ") || strings.ContainsAny(got, "*") || strings.Contains(got, "fast") {
 		t.Errorf("the ordinary key sees %s", got)
 	}
-	if got := ids(g.send(t, "GET", "/v1/models", "", "Authorization: Bearer "+adminKey)); !strings.Contains(got, "fast ") || strings.Contains(got, "*") {
+	if got := ids(g.Send(t, "GET", "/v1/models", "", "Authorization: Bearer "+harness.AdminKey)); !strings.Contains(got, "fast ") || strings.Contains(got, "*") {
 		t.Errorf("the admin sees %s", got)
 	}
-	r = g.send(t, "GET", "/v1/models", "", "anthropic-version: 2023-06-01")
-	if doc := parse(t, r.body); doc["has_more"] != false || ids(r) == "" || doc["data"].([]any)[0].(object)["type"] != "model" {
-		t.Errorf("the Anthropic list: %s", r.body)
+	r = g.Send(t, "GET", "/v1/models", "", "anthropic-version: 2023-06-01")
+	if doc := harness.Parse(t, r.Body); doc["has_more"] != false || ids(r) == "" || doc["data"].([]any)[0].(object)["type"] != "model" {
+		t.Errorf("the Anthropic list: %s", r.Body)
 	}
-	r = g.send(t, "GET", "/v1/models/team/model", "")
-	if doc := parse(t, r.body); r.status != 200 || doc["id"] != "team/model" || doc["object"] != "model" {
-		t.Errorf("%d %s", r.status, r.body)
+	r = g.Send(t, "GET", "/v1/models/team/model", "")
+	if doc := harness.Parse(t, r.Body); r.Status != 200 || doc["id"] != "team/model" || doc["object"] != "model" {
+		t.Errorf("%d %s", r.Status, r.Body)
 	}
-	for _, rec := range g.expect(t, 4) {
+	for _, rec := range g.Expect(t, 4) {
 		if rec.Endpoint != "models" || rec.Status != 200 {
 			t.Errorf("record: %+v", rec)
 		}
 	}
-	checkError(t, g.send(t, "POST", "/v1/chat/completions", `{"model":"fast"}`), "openai", 403)
-	if rec := g.next(t); rec.Status != 403 || rec.Model != "fast" {
+	checkError(t, g.Send(t, "POST", "/v1/chat/completions", `{"model":"fast"}`), "openai", 403)
+	if rec := g.Next(t); rec.Status != 403 || rec.Model != "fast" {
 		t.Errorf("record: %+v", rec)
 	}
 	onlyModelLists(t, p)
@@ -297,24 +300,24 @@ func TestModelLists(t *testing.T) {
 
 // Tokens are counted by the provider where it can, else estimated and marked so.
 func TestCountTokens(t *testing.T) {
-	p := newProvider(t, ok(`{"input_tokens":42}`).serve(whole))
+	p := harness.NewProvider(t, ok(`{"input_tokens":42}`).serve(whole))
 	g := start(t, object{"upstream": object{"providers": list{
-		object{"name": "claude", "type": "anthropic", "base_url": p.URL, "api_key": providerKey, "models": list{"claude-*"}},
-		object{"name": "other", "type": "openai", "base_url": p.URL, "api_key": providerKey, "models": list{"*"}},
+		object{"name": "claude", "type": "anthropic", "base_url": p.URL, "api_key": harness.ProviderKey, "models": list{"claude-*"}},
+		object{"name": "other", "type": "openai", "base_url": p.URL, "api_key": harness.ProviderKey, "models": list{"*"}},
 	}}})
-	r := g.send(t, "POST", "/v1/messages/count_tokens?beta=true", messageRequest)
-	if r.status != 200 || string(r.body) != `{"input_tokens":42}` || r.header.Get("X-Token-Count") != "" || p.last(t).Target != "/v1/messages/count_tokens?beta=true" {
-		t.Errorf("%d %v %s", r.status, r.header, r.body)
+	r := g.Send(t, "POST", "/v1/messages/count_tokens?beta=true", messageRequest)
+	if r.Status != 200 || string(r.Body) != `{"input_tokens":42}` || r.Header.Get("X-Token-Count") != "" || p.Last(t).Target != "/v1/messages/count_tokens?beta=true" {
+		t.Errorf("%d %v %s", r.Status, r.Header, r.Body)
 	}
-	r = g.send(t, "POST", "/v1/messages/count_tokens", strings.Replace(messageRequest, "claude-1", "gpt-x", 1))
-	if n, _ := parse(t, r.body)["input_tokens"].(float64); r.status != 200 || n < 1 || r.header.Get("X-Token-Count") != "estimate" {
-		t.Errorf("%d %v %s", r.status, r.header, r.body)
+	r = g.Send(t, "POST", "/v1/messages/count_tokens", strings.Replace(messageRequest, "claude-1", "gpt-x", 1))
+	if n, _ := harness.Parse(t, r.Body)["input_tokens"].(float64); r.Status != 200 || n < 1 || r.Header.Get("X-Token-Count") != "estimate" {
+		t.Errorf("%d %v %s", r.Status, r.Header, r.Body)
 	}
-	all := g.expect(t, 2)
+	all := g.Expect(t, 2)
 	if all[1].InputTokens != nil {
 		t.Errorf("an estimate is stored as a fact: %+v", all[1])
 	}
-	if p.count() != 1 {
-		t.Errorf("%d requests reached providers", p.count())
+	if p.Count() != 1 {
+		t.Errorf("%d requests reached providers", p.Count())
 	}
 }

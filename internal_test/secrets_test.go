@@ -6,21 +6,23 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"proxycast/internal_test/harness"
 )
 
 func TestProviderQuotesCredential(t *testing.T) {
 	const second, custom = "sk-canary-second-0123456789abcdef", "canary-custom-header-0123456789"
-	p := newProvider(t, nil)
-	g := start(t, relayTo(p, "openai", object{"api_key": "", "api_keys": list{providerKey, second}, "headers": object{"X-Tenant-Secret": custom}}))
-	quoted := providerKey + " " + second
+	p := harness.NewProvider(t, nil)
+	g := start(t, relayTo(p, "openai", object{"api_key": "", "api_keys": list{harness.ProviderKey, second}, "headers": object{"X-Tenant-Secret": custom}}))
+	quoted := harness.ProviderKey + " " + second
 	f := func(name, request string, answer script) {
 		t.Run(name, func(t *testing.T) {
-			p.play(answer)
-			r := g.send(t, "POST", "/v1/chat/completions", request)
-			got, rec := fmt.Sprint(r.header, string(r.body)), fmt.Sprintf("%+v", g.next(t))
-			for _, canary := range []string{providerKey, second} {
+			p.Play(answer)
+			r := g.Send(t, "POST", "/v1/chat/completions", request)
+			got, rec := fmt.Sprint(r.Header, string(r.Body)), fmt.Sprintf("%+v", g.Next(t))
+			for _, canary := range []string{harness.ProviderKey, second} {
 				if at := strings.Index(got, canary); at >= 0 {
-					t.Errorf("the client got %d %.150q", r.status, got[max(0, at-40):])
+					t.Errorf("the client got %d %.150q", r.Status, got[max(0, at-40):])
 				}
 				if strings.Contains(rec, canary) {
 					t.Errorf("record: %s", rec)
@@ -36,14 +38,14 @@ func TestProviderQuotesCredential(t *testing.T) {
 		return canned{status: status, header: append(header, json), body: body}
 	}
 	stream := func(text string) canned { return events(text) }
-	f("header of a 200", chatRequest, plain(200, chatReply, "X-Echo: "+quoted, "X-Request-Id: "+quoted, "X-"+providerKey+": 1").serve(whole))
+	f("header of a 200", chatRequest, plain(200, chatReply, "X-Echo: "+quoted, "X-Request-Id: "+quoted, "X-"+harness.ProviderKey+": 1").serve(whole))
 	f("header of an error", chatRequest, plain(400, errorWith("no", "x"), "X-Echo: Bearer "+quoted).serve(whole))
 	f("message", chatRequest, plain(400, errorWith("bad "+quoted, "x")).serve(whole))
 	f("message a byte at a time", chatRequest, plain(400, errorWith("bad "+quoted, "x")).serve(1))
 	f("type", chatRequest, plain(400, errorWith("no", quoted)).serve(whole))
 	f("bare string", chatRequest, plain(403, `{"error":"`+quoted+`"}`).serve(whole))
 	f("key of the object", chatRequest, plain(422, `{"`+quoted+`":{"error":true}}`).serve(whole))
-	f("repeated", chatRequest, plain(400, errorWith(strings.Repeat(providerKey, 1000), "x")).serve(1000))
+	f("repeated", chatRequest, plain(400, errorWith(strings.Repeat(harness.ProviderKey, 1000), "x")).serve(1000))
 	f("a large error", chatRequest, plain(400, errorWith(strings.Repeat("x", 3<<20)+quoted, "x")).serve(whole))
 	f("a 429 to a stream", chatStreamRequest, plain(429, errorWith("slow "+quoted, "x")).serve(whole))
 	failed := "data: " + errorWith("died with "+quoted, "server_error") + "\n\n"
@@ -53,21 +55,21 @@ func TestProviderQuotesCredential(t *testing.T) {
 	}
 	f("text", chatRequest, canned{status: 500, header: []string{"Content-Type: text/plain"}, body: quoted}.serve(whole))
 	f("reason phrase", chatRequest, func(x *exchange) bool {
-		x.write([]byte("HTTP/1.1 500 "+providerKey+"\r\nContent-Length: 0\r\n\r\n"), whole)
+		x.Write([]byte("HTTP/1.1 500 "+harness.ProviderKey+"\r\nContent-Length: 0\r\n\r\n"), whole)
 		return true
 	})
-	f("redirect", chatRequest, canned{status: 307, header: []string{"Location: http://127.0.0.1/?" + providerKey}}.serve(whole))
-	f("garbage", chatRequest, func(x *exchange) bool { x.write([]byte(quoted+"\r\n\r\n"), whole); return false })
+	f("redirect", chatRequest, canned{status: 307, header: []string{"Location: http://127.0.0.1/?" + harness.ProviderKey}}.serve(whole))
+	f("garbage", chatRequest, func(x *exchange) bool { x.Write([]byte(quoted+"\r\n\r\n"), whole); return false })
 
-	g.secretFree(t, second, custom)
-	status := g.send(t, "GET", "/_status", "", "Authorization: Bearer "+adminKey)
-	rows := g.send(t, "GET", "/_logs", "", "Authorization: Bearer "+adminKey)
-	for _, canary := range []string{providerKey, second, custom, adminKey, userKey} {
-		if strings.Contains(string(status.body)+string(rows.body), canary) {
+	g.SecretFree(t, second, custom)
+	status := g.Send(t, "GET", "/_status", "", "Authorization: Bearer "+harness.AdminKey)
+	rows := g.Send(t, "GET", "/_logs", "", "Authorization: Bearer "+harness.AdminKey)
+	for _, canary := range []string{harness.ProviderKey, second, custom, harness.AdminKey, harness.UserKey} {
+		if strings.Contains(string(status.Body)+string(rows.Body), canary) {
 			t.Errorf("%s is shown to the operator", canary)
 		}
 	}
-	if x := p.last(t); x.Header.Get("X-Tenant-Secret") != custom {
+	if x := p.Last(t); x.Header.Get("X-Tenant-Secret") != custom {
 		t.Errorf("the configured header did not reach the provider:\n%s", x.Head)
 	}
 }
@@ -75,12 +77,12 @@ func TestProviderQuotesCredential(t *testing.T) {
 // A record says what failed, never what was said: prompts come back in error texts.
 func TestNoContentInLog(t *testing.T) {
 	const canary = "CANARY-PROMPT"
-	p := newProvider(t, nil)
+	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
 	request := `{"model":"m","messages":[{"role":"user","content":"` + canary + `"}]`
 	clean := func(n int) {
 		t.Helper()
-		for _, rec := range g.expect(t, n) {
+		for _, rec := range g.Expect(t, n) {
 			if strings.Contains(fmt.Sprintf("%+v", rec), canary) {
 				t.Errorf("record: %+v", rec)
 			}
@@ -93,22 +95,22 @@ func TestNoContentInLog(t *testing.T) {
 		events(chatStart + `data: {"error":{"message":"` + canary + `","type":"server_error"}}` + "\n\n"),
 		ok(strings.Replace(chatReply, "Hello!", canary, 1)),
 	} {
-		p.play(answer.serve(whole))
-		g.send(t, "POST", "/v1/chat/completions?q="+canary, request+"}", "X-Note: "+canary)
-		g.send(t, "POST", "/v1/chat/completions", request+`,"stream":true}`)
+		p.Play(answer.serve(whole))
+		g.Send(t, "POST", "/v1/chat/completions?q="+canary, request+"}", "X-Note: "+canary)
+		g.Send(t, "POST", "/v1/chat/completions", request+`,"stream":true}`)
 		clean(2)
 	}
-	g.send(t, "POST", "/v1/chat/completions", request+canary)
-	g.send(t, "POST", "/v1/chat/completions", `{"messages":["`+canary+`"]}`)
+	g.Send(t, "POST", "/v1/chat/completions", request+canary)
+	g.Send(t, "POST", "/v1/chat/completions", `{"messages":["`+canary+`"]}`)
 	clean(2)
-	g.secretFree(t, canary)
+	g.SecretFree(t, canary)
 }
 
 // A config's faults name keys and places, never values of secrets.
 func TestConfigFaultsHideSecrets(t *testing.T) {
 	const canary = "canary-secret-in-config-0123456789"
 	dir := t.TempDir()
-	writeFile(t, dir, "key.txt", canary+"\n")
+	harness.WriteFile(t, dir, "key.txt", canary+"\n")
 	for _, text := range []string{
 		`{"auth": {"keys": [{"name": "a", "key": "` + canary + `", "kye": 1}, {"name": "b", "key": "` + canary + `"}]}}`,
 		`{"auth": {"keys": [{"name": "a", "key": ["` + canary + `"]}, {"name": "c", "key": "` + canary + ` x"}, {"name": "d", "key_sha256": "` + canary + `"}]}}`,
@@ -116,10 +118,10 @@ func TestConfigFaultsHideSecrets(t *testing.T) {
 		`{"auth": {"keys": [{"name": "${file:key.txt}", "key": "${file:key.txt}", "kye": 1}]}, "server": {"host": "${SECRET_VARIABLE} x"}}`,
 		`{"auth": {"keys": [{"name": "a", "key": "` + canary + `" "x"}]}}`,
 	} {
-		writeFile(t, dir, "config.json", text)
-		p := execute(t, dir, []string{"SECRET_VARIABLE=" + canary}, "check")
-		code := p.exit(t, patience)
-		if said := p.stdout.String() + p.stderr.String(); code != 2 || strings.Contains(said, canary) {
+		harness.WriteFile(t, dir, "config.json", text)
+		p := harness.Execute(t, dir, []string{"SECRET_VARIABLE=" + canary}, "check")
+		code := p.Exit(t, harness.Patience)
+		if said := p.Stdout.String() + p.Stderr.String(); code != 2 || strings.Contains(said, canary) {
 			t.Errorf("exit code %d for %s\n%s", code, text, said)
 		}
 	}

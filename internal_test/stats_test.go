@@ -2,6 +2,8 @@
 package gateway_test
 
 import (
+	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -11,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // sum is what /_stats says of some records.
@@ -48,9 +52,9 @@ type statistics struct {
 
 func (g *gateway) stats(t testing.TB, query string) (s statistics) {
 	t.Helper()
-	r := g.send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+adminKey)
-	if r.status != 200 || json.Unmarshal(r.body, &s) != nil {
-		t.Fatalf("/_stats?%s: %d %s", query, r.status, r.body)
+	r := g.Send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+harness.AdminKey)
+	if r.Status != 200 || json.Unmarshal(r.Body, &s) != nil {
+		t.Fatalf("/_stats?%s: %d %s", query, r.Status, r.Body)
 	}
 	if s.Truncated {
 		t.Errorf("/_stats?%s is truncated", query)
@@ -139,8 +143,8 @@ func (l *longLog) testStats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if at.Before(got.Since) || !at.Before(got.Until) {
-				continue
+			if at.Before(got.Since) || !at.Before(got.Until) || rec.Key == "" && rec.Status >= 400 {
+				continue // what was refused without a key is left out
 			}
 			chosen = append(chosen, rec)
 			name := values(rec, by)
@@ -200,8 +204,13 @@ func (l *longLog) testStats(t *testing.T) {
 	f("window=30h&by=key&step=2h", "key", 2*time.Hour)
 	f("window=30h&by=model,provider", "model,provider", 0)
 	f("window=9h&by=key,model", "model,key", 0)
-	for _, query := range []string{"by=path", "by=", "by=model,", "by=key,key", "by=model,provider,key", "window=0s", "step=1ms", "window=7d&step=1s", "limit=5"} {
-		checkError(t, l.send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+adminKey), "openai", 400)
+	r := l.Send(t, "GET", "/_stats?window=30h&by=model,key&step=1d&tz=Asia/Shanghai&format=csv", "", "Authorization: Bearer "+harness.AdminKey)
+	table, err := csv.NewReader(bytes.NewReader(r.Body)).ReadAll()
+	if err != nil || len(table) < 3 || table[0][4] != "requests" || !strings.HasSuffix(table[1][0], "T00:00:00+08:00") {
+		t.Errorf("%v: %s", err, r.Body)
+	}
+	for _, query := range []string{"by=path", "by=", "by=model,", "by=key,key", "by=model,provider,key", "window=0s", "step=1ms", "window=7d&step=1s", "limit=5", "format=xml", "status=!6xxx", "tz=Moon"} {
+		checkError(t, l.Send(t, "GET", "/_stats?"+query, "", "Authorization: Bearer "+harness.AdminKey), "openai", 400)
 	}
 }
 
@@ -218,8 +227,8 @@ func (l *longLog) testRestart(t *testing.T) {
 		return string(text)
 	}
 	rows, stats := l.chosen(t, ""), told(l.gateway)
-	l.signal(t, syscall.SIGTERM)
-	if code := l.exit(t, patience); code != 0 {
+	l.Signal(t, syscall.SIGTERM)
+	if code := l.Exit(t, harness.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	begin := time.Now()

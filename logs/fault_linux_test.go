@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"proxycast/internal_test/harness"
 	"proxycast/logs"
 )
 
@@ -64,21 +65,11 @@ func TestShortWrite(t *testing.T) {
 	})
 }
 
-// missing skips a test for what this machine cannot do, or fails it when all tests were
-// asked for.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("PROXYCAST_FULL") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // mount makes dir a file system of its own, or skips the test.
 func mount(t *testing.T, source, dir, kind string, flags uintptr, data string) {
 	t.Helper()
 	if err := syscall.Mount(source, dir, kind, flags, data); err != nil {
-		missing(t, "cannot mount %s on %s: %v", kind, dir, err)
+		harness.Missing(t, "cannot mount %s on %s: %v", kind, dir, err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 }
@@ -229,7 +220,7 @@ func TestAppendOnly(t *testing.T) {
 	err = ioctl(fsIocGetflags, &before)
 	after := before | appendOnly
 	if err = errors.Join(err, ioctl(fsIocSetflags, &after)); err != nil {
-		missing(t, "cannot make %s append-only: %v", cfg.File, err)
+		harness.Missing(t, "cannot make %s append-only: %v", cfg.File, err)
 	}
 	defer ioctl(fsIocSetflags, &before)
 

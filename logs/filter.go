@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,18 +24,8 @@ type Filter struct {
 	Budget time.Duration // what Query may take; 0: 5 s
 
 	since, until time.Time // since <= Time < until
-	status       []statusRange
-	failed       bool         // or: status >= 400, or an error type
-	texts        []textFilter // one for each field that is asked for
-	stream       []bool
-	minDuration  time.Duration
-	ids          []string
-	inError      []string
-
-	sieve sieve
+	choices      []choice  // one for each parameter
 }
-
-type statusRange struct{ from, to int }
 
 const (
 	defaultLimit = 100
@@ -51,16 +41,16 @@ const (
 	parameters = filters + ", limit, cursor, follow, format"
 )
 
-// ParseFilter reads a query. A comma, and a parameter given again, mean or;
-// different parameters mean and:
+// ParseFilter reads a query. A comma, and a parameter given again, mean or; what stands
+// behind a ! must not be; different parameters mean and:
 //
 //	since, until     since <= time < until: 2026-11-23T10:00:00Z, 2026-11-23 10:00,
-//	                 2026-11-23, today, yesterday, or 15m, 24h, 7d, 1w before now
+//	                 2026-11-23, today, yesterday, or 15m, 24h, 7d, 1w before now; no !
 //	tz               the zone of days and times, as in Europe/Berlin; UTC if absent
 //	status           500, 5xx, 400-499, or error: 400 and more, or an error_type
 //	model, upstream_model, provider, key, path, endpoint, client, error_type, session, trace_id
-//	                 the text, in which * stands for any characters; after a ! it must
-//	                 not match. A provider matches the attempts before the last too
+//	                 the text, in which * stands for any characters. A provider matches
+//	                 the attempts before the last too
 //	stream           true or false
 //	min_ms           the least duration in milliseconds
 //	id               our id or the provider's
@@ -76,12 +66,11 @@ func ParseFilter(query url.Values, now time.Time) (Filter, error) {
 		return Filter{}, err
 	}
 	var f Filter
-	for _, name := range sortedNames(query) {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if err := f.take(name, query[name], now); err != nil {
 			return Filter{}, err
 		}
 	}
-	f.sieve = newSieve(&f)
 	return f, nil
 }
 
@@ -94,15 +83,6 @@ func inZone(query url.Values, now time.Time) (time.Time, error) {
 		return now, badValue("tz", name, "the name of a zone, as in Europe/Berlin")
 	}
 	return now.In(zone), nil
-}
-
-func sortedNames(query url.Values) []string {
-	names := make([]string, 0, len(query))
-	for name := range query {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // splitValues returns the values of one parameter, of which commas make several.
@@ -123,15 +103,6 @@ func splitValues(name string, given []string) (values []string, err error) {
 	return values, nil
 }
 
-// take takes all that is given for one parameter.
-func (f *Filter) take(name string, given []string, now time.Time) error {
-	values, err := splitValues(name, given)
-	if err != nil {
-		return err
-	}
-	return f.set(name, values, now)
-}
-
 func unknownParameter(name, valid string) error {
 	return fmt.Errorf("%w: unknown parameter %.64q; valid are %s", ErrFilter, name, valid)
 }
@@ -141,35 +112,17 @@ func badValue(name, value, want string) error {
 	return fmt.Errorf("%w: %s=%.64q: want %s", ErrFilter, name, value, want)
 }
 
-// set takes all values of one parameter.
-func (f *Filter) set(name string, values []string, now time.Time) (err error) {
+// take takes all that is given for one parameter.
+func (f *Filter) take(name string, given []string, now time.Time) error {
+	values, err := splitValues(name, given)
+	if err != nil {
+		return err
+	}
 	switch name {
 	case "since":
 		f.since, err = parseTimes(name, values, now, time.Time.Before)
 	case "until":
 		f.until, err = parseTimes(name, values, now, time.Time.After)
-	case "status":
-		err = f.setStatus(values)
-	case "stream":
-		for _, value := range values {
-			if value != "true" && value != "false" {
-				return badValue(name, value, "true or false")
-			}
-			f.stream = append(f.stream, value == "true")
-		}
-	case "min_ms":
-		f.minDuration = math.MaxInt64
-		for _, value := range values {
-			ms, err := strconv.ParseFloat(value, 64)
-			if err != nil || !(ms >= 0 && ms < math.MaxInt64/1e6) {
-				return badValue(name, value, "milliseconds, as in 250")
-			}
-			f.minDuration = min(f.minDuration, time.Duration(ms*1e6))
-		}
-	case "id":
-		f.ids = values
-	case "q":
-		f.inError = values
 	case "limit":
 		limit, err := strconv.Atoi(values[0])
 		if err != nil || limit < 1 || limit > maxLimit || len(values) > 1 {
@@ -184,59 +137,32 @@ func (f *Filter) set(name string, values []string, now time.Time) (err error) {
 		f.Before = before
 	case "tz", "follow", "format":
 	default:
-		return f.setText(name, values)
+		return f.choose(name, values)
 	}
 	return err
 }
 
-// setText takes the patterns for a field; those behind a ! must not match.
-func (f *Filter) setText(name string, values []string) error {
-	i := slices.IndexFunc(textFields, func(field textField) bool { return field.name == name })
-	if i < 0 {
+// choose takes the values of a parameter that chooses by what a record holds.
+func (f *Filter) choose(name string, values []string) error {
+	parse, want := testOf(name)
+	if parse == nil {
 		return unknownParameter(name, parameters)
 	}
-	t := textFilter{field: textFields[i]}
+	var c choice
 	for _, value := range values {
-		if pattern, negated := strings.CutPrefix(value, "!"); negated {
-			t.not = append(t.not, strings.Split(pattern, "*"))
-		} else {
-			t.is = append(t.is, strings.Split(value, "*"))
+		text, negated := strings.CutPrefix(value, "!")
+		t, ok := parse(text)
+		switch {
+		case !ok:
+			return badValue(name, value, want)
+		case negated:
+			c.not = append(c.not, t)
+		default:
+			c.is = append(c.is, t)
 		}
 	}
-	f.texts = append(f.texts, t)
+	f.choices = append(f.choices, c)
 	return nil
-}
-
-func (f *Filter) setStatus(values []string) error {
-	for _, value := range values {
-		r, ok := parseStatus(value)
-		if value == "error" {
-			f.failed = true
-		} else if ok {
-			f.status = append(f.status, r)
-		} else {
-			return badValue("status", value, "500, 5xx, 400-499 or error")
-		}
-	}
-	return nil
-}
-
-func parseStatus(text string) (statusRange, bool) {
-	code := func(s string) (int, bool) {
-		n, err := strconv.ParseUint(s, 10, 16)
-		return int(n), err == nil && len(s) == 3 && n >= 100
-	}
-	if class := strings.ToLower(text); len(class) == 3 && class[1:] == "xx" && '1' <= class[0] && class[0] <= '9' {
-		from := 100 * int(class[0]-'0')
-		return statusRange{from, from + 99}, true
-	}
-	low, high, isRange := strings.Cut(text, "-")
-	from, ok := code(low)
-	if !isRange {
-		return statusRange{from, from}, ok
-	}
-	to, ok2 := code(high)
-	return statusRange{from, to}, ok && ok2 && from <= to
 }
 
 // parseTimes returns the widest of the times, by which one goes before another.
@@ -305,99 +231,18 @@ func parseCursor(text string) (before uint64, ok bool) {
 	return before, before > 0
 }
 
-// textField is a field of a record that a filter may ask for. The name is that of
-// the parameter and of the member in a line.
-type textField struct {
-	name string
-	of   func(rec *Record) string
-}
-
-var textFields = []textField{
-	{"model", func(rec *Record) string { return rec.Model }},
-	{"upstream_model", func(rec *Record) string { return rec.UpstreamModel }},
-	{"provider", func(rec *Record) string { return rec.Provider }},
-	{"key", func(rec *Record) string { return rec.Key }},
-	{"path", func(rec *Record) string { return rec.Path }},
-	{"endpoint", func(rec *Record) string { return rec.Endpoint }},
-	{"client", func(rec *Record) string { return rec.Client }},
-	{"error_type", func(rec *Record) string { return rec.ErrorType }},
-	{"session", func(rec *Record) string { return rec.Session }},
-	{"trace_id", func(rec *Record) string { return rec.TraceID }},
-}
-
-// textFilter chooses by one field: one pattern of is must match, if there are any,
-// and none of not.
-type textFilter struct {
-	field   textField
-	is, not globs
-}
-
-func (t *textFilter) match(rec *Record) bool {
-	return (len(t.is) == 0 || t.matchAny(t.is, rec)) && !t.matchAny(t.not, rec)
-}
-
-// matchAny looks at the providers that were tried too.
-func (t *textFilter) matchAny(patterns globs, rec *Record) bool {
-	return patterns.match(t.field.of(rec)) || t.field.name == "provider" &&
-		slices.ContainsFunc(rec.Tried, func(try Try) bool { return patterns.match(try.Provider) })
-}
-
-func (f *Filter) matchTexts(rec *Record) bool {
-	return !slices.ContainsFunc(f.texts, func(t textFilter) bool { return !t.match(rec) })
-}
-
-// globs is a list of patterns.
-type globs []glob
-
-// glob is a pattern, split at each *.
-type glob []string
-
-func (g globs) match(text string) bool {
-	return slices.ContainsFunc(g, func(p glob) bool { return p.match(text) })
-}
-
-func (g glob) match(text string) bool {
-	first, last := g[0], g[len(g)-1]
-	if len(g) == 1 {
-		return text == first
-	}
-	if len(text) < len(first)+len(last) || !strings.HasPrefix(text, first) || !strings.HasSuffix(text, last) {
-		return false
-	}
-	text = text[len(first) : len(text)-len(last)]
-	for _, part := range g[1 : len(g)-1] {
-		i := strings.Index(text, part)
-		if i < 0 {
+// match reports whether f chooses a record. It heeds neither Limit nor Before nor
+// Budget.
+func (f *Filter) match(l *line) bool {
+	for i := range f.choices {
+		if !f.choices[i].match(l) {
 			return false
 		}
-		text = text[i+len(part):]
 	}
 	return true
 }
 
-// Match tells whether f chooses rec. It heeds neither Limit nor Before nor Budget.
-func (f *Filter) Match(rec *Record) bool {
-	return (f.since.IsZero() || !rec.Time.Before(f.since)) &&
-		(f.until.IsZero() || rec.Time.Before(f.until)) &&
-		f.matchStatus(rec) &&
-		f.matchTexts(rec) &&
-		(len(f.stream) == 0 || slices.Contains(f.stream, rec.Stream)) &&
-		rec.Duration >= f.minDuration &&
-		(len(f.ids) == 0 || slices.Contains(f.ids, rec.ID) || slices.Contains(f.ids, rec.UpstreamID)) &&
-		(len(f.inError) == 0 || slices.ContainsFunc(f.inError, func(q string) bool { return strings.Contains(rec.Error, q) }))
-}
-
-func (f *Filter) matchStatus(rec *Record) bool {
-	if len(f.status) == 0 && !f.failed {
-		return true
-	}
-	return f.failed && (rec.Status >= 400 || rec.ErrorType != "") ||
-		slices.ContainsFunc(f.status, func(r statusRange) bool { return r.from <= rec.Status && rec.Status <= r.to })
-}
-
-// all tells whether f matches every record.
+// all reports whether f chooses every record.
 func (f *Filter) all() bool {
-	return f.since.IsZero() && f.until.IsZero() && len(f.status) == 0 && !f.failed &&
-		len(f.texts) == 0 &&
-		len(f.stream) == 0 && f.minDuration == 0 && len(f.ids) == 0 && len(f.inError) == 0
+	return f.since.IsZero() && f.until.IsZero() && len(f.choices) == 0
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"time"
 )
 
 // histogram counts durations in buckets that each begin growth times as high as the
@@ -21,10 +20,10 @@ const (
 	percentileError = 0.05 // the square root of growth, less 1, rounded up
 )
 
-// bucket returns the bucket of d; growth to the power of it is d in microseconds.
-func bucket(d time.Duration) uint8 {
-	us := max(float64(d)/float64(time.Microsecond), 1)
-	return uint8(min(math.Log(us)/math.Log(growth), math.MaxUint8))
+// bucket returns the bucket of a duration in microseconds, which is growth to the power
+// of it.
+func bucket(us int64) uint8 {
+	return uint8(min(math.Log(float64(max(us, 1)))/math.Log(growth), math.MaxUint8))
 }
 
 func (h *histogram) add(bucket uint8, count uint32) {

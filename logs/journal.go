@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -73,8 +74,6 @@ func (j *journal) write(seq uint64, line []byte) (written bool, err error) {
 	}
 	return true, stuck
 }
-
-var newline = []byte{'\n'}
 
 // append writes line whole, or cuts off again what it wrote of it.
 func (j *journal) append(seq uint64, line []byte) error {
@@ -241,7 +240,7 @@ func mend(file *os.File) (size int64, err error) {
 	if _, err := file.ReadAt(tail, whole); err != nil {
 		return 0, err
 	}
-	if _, ok := parseLine(string(tail)); !ok && file.Truncate(whole) == nil {
+	if json.Unmarshal(tail, new(Record)) != nil && file.Truncate(whole) == nil {
 		return whole, nil
 	}
 	_, err = file.Write(newline)

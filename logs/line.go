@@ -3,18 +3,126 @@ package logs
 import (
 	"bytes"
 	"encoding/json"
-	"math"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
-// A line is read in two ways: lineHead looks at its first two members only,
-// parseLine reads all of it. Both run over a million lines for one query.
+// A line of the log, taken apart where it stands. Whoever reads lines sees one spelling
+// only, that of AppendJSON: a line that is valid but spelled otherwise, as by an editor
+// or a program that sorts members, is decoded and spelled anew.
 
 // maxSeq is more than any seq: JavaScript reads no number beyond it exactly.
 const maxSeq = 1 << 53
+
+var newline = []byte{'\n'}
+
+// field is a member of a record, numbered in the order of AppendJSON.
+type field int
+
+const (
+	seqField field = iota
+	timeField
+	idField
+	keyField
+	methodField
+	pathField
+	endpointField
+	modelField
+	upstreamModelField
+	providerField
+	statusField
+	countField
+	streamField
+	durationField
+	ttftField
+	inputField
+	outputField
+	cacheReadField
+	cacheWriteField
+	cacheWrite1hField
+	reasoningField
+	finishReasonField
+	attemptsField
+	triedField
+	errorTypeField
+	errorField
+	droppedField
+	requestBytesField
+	responseBytesField
+	clientField
+	remoteField
+	upstreamIDField
+	sessionField
+	traceIDField
+	instanceField
+	fieldCount
+)
+
+// members are the beginnings of the members of a line, each with the length of the
+// value that may follow it, 0 if none does.
+var members = [fieldCount]struct {
+	begin  string
+	length func(b []byte) int
+}{
+	{`{"seq":`, wholeLength}, {`,"time":`, textLength}, {`,"id":`, textLength}, {`,"key":`, textLength}, {`,"method":`, textLength},
+	{`,"path":`, textLength}, {`,"endpoint":`, textLength}, {`,"model":`, textLength}, {`,"upstream_model":`, textLength},
+	{`,"provider":`, textLength}, {`,"status":`, wholeLength}, {`,"count":`, wholeLength}, {`,"stream":`, boolLength},
+	{`,"duration_ms":`, millisLength}, {`,"ttft_ms":`, millisLength}, {`,"input_tokens":`, wholeLength}, {`,"output_tokens":`, wholeLength},
+	{`,"cache_read_tokens":`, wholeLength}, {`,"cache_write_tokens":`, wholeLength}, {`,"cache_write_1h_tokens":`, wholeLength},
+	{`,"reasoning_tokens":`, wholeLength}, {`,"finish_reason":`, textLength}, {`,"attempts":`, wholeLength}, {`,"tried":`, listLength},
+	{`,"error_type":`, textLength}, {`,"error":`, textLength}, {`,"dropped":`, listLength}, {`,"request_bytes":`, wholeLength},
+	{`,"response_bytes":`, wholeLength}, {`,"client":`, textLength}, {`,"remote":`, textLength}, {`,"upstream_id":`, textLength},
+	{`,"session":`, textLength}, {`,"trace_id":`, textLength}, {`,"instance":`, textLength},
+}
+
+func (f field) String() string {
+	begin := members[f].begin
+	return begin[2 : len(begin)-2]
+}
+
+// line is a record's line, taken apart. It stays good as long as the bytes that it was
+// read from.
+type line struct {
+	seq    uint64
+	text   []byte
+	values [fieldCount][]byte // as they stand in text; nil: left out
+}
+
+// read takes text apart, a line without its newline. It reports whether text is a
+// record that has a seq.
+func (l *line) read(text []byte) bool {
+	if l.readOurs(text) {
+		return true
+	}
+	if bytes.IndexByte(text, '{') < 0 { // a torn or zeroed piece
+		return false
+	}
+	var rec Record
+	return rec.UnmarshalJSON(text) == nil && l.readOurs(rec.AppendJSON(nil))
+}
+
+// readOurs is read for the spelling of AppendJSON.
+func (l *line) readOurs(text []byte) bool {
+	l.text = text
+	rest := text
+	for f := range members {
+		m := &members[f]
+		l.values[f] = nil
+		if len(rest) < len(m.begin) || string(rest[:len(m.begin)]) != m.begin {
+			continue
+		}
+		rest = rest[len(m.begin):]
+		n := m.length(rest)
+		if n == 0 {
+			return false
+		}
+		l.values[f], rest = rest[:n], rest[n:]
+	}
+	seq, _, ok := lineHead(text)
+	l.seq = seq
+	return ok && string(rest) == "}" && utf8.Valid(text)
+}
 
 // lineHead returns the seq and the time, as text in timeLayout, of a line as
 // AppendJSON writes it. Any other line, even a valid one, is not ok.
@@ -42,310 +150,191 @@ func lineHead(line []byte) (seq uint64, stamp []byte, ok bool) {
 }
 
 // lineSeq returns the seq of any valid line.
-func lineSeq(line []byte) (seq uint64, ok bool) {
-	if seq, _, ok := lineHead(line); ok {
+func lineSeq(text []byte) (seq uint64, ok bool) {
+	if seq, _, ok := lineHead(text); ok {
 		return seq, true
 	}
-	if bytes.IndexByte(line, '{') < 0 { // a torn or zeroed piece
-		return 0, false
+	var l line
+	ok = l.read(text)
+	return l.seq, ok
+}
+
+// textLength returns the length of the text at the beginning of b, quotes included.
+func textLength(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
+		return 0
 	}
-	rec, ok := parseLine(string(line))
-	return rec.Seq, ok && 0 < rec.Seq && rec.Seq < maxSeq
-}
-
-// parseLine reads one record. Its texts are parts of line where they can be.
-func parseLine(line string) (rec Record, ok bool) {
-	p := parser{text: line, ok: utf8.ValidString(line)}
-	p.object(&rec)
-	return rec, p.ok
-}
-
-// parser reads a flat JSON object. Its methods read at i; the first fault clears
-// ok and moves i to the end, so that whoever calls them can go on.
-type parser struct {
-	text   string
-	i      int
-	ok     bool
-	counts []int64 // the record's token counts, allocated together
-}
-
-func (p *parser) fail() {
-	p.ok = false
-	p.i = len(p.text)
-}
-
-// peek moves to the next byte that is no space, and returns it, or 0 at the end.
-func (p *parser) peek() byte {
-	for ; p.i < len(p.text); p.i++ {
-		switch c := p.text[p.i]; c {
-		case ' ', '\t', '\r', '\n':
-		default:
-			return c
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\':
+			n := escapeLength(b[i:])
+			if n == 0 {
+				return 0
+			}
+			i += n - 1
+		case c < ' ':
+			return 0
 		}
 	}
 	return 0
 }
 
-func (p *parser) expect(c byte) {
-	if p.peek() != c {
-		p.fail()
-		return
+// escapeLength returns the length of one of our escapes.
+func escapeLength(b []byte) int {
+	if len(b) >= 2 && strings.IndexByte(`"\nrt`, b[1]) >= 0 {
+		return 2
 	}
-	p.i++
-}
-
-func (p *parser) object(r *Record) {
-	p.members(func(name string) { p.member(r, name) })
-	if p.peek(); p.i < len(p.text) {
-		p.fail()
-	}
-}
-
-// members reads an object; value reads the value of each name.
-func (p *parser) members(value func(name string)) {
-	p.expect('{')
-	for more := p.peek() != '}'; more && p.ok; {
-		name := p.str()
-		p.expect(':')
-		if p.peek() == 'n' {
-			p.word("null")
-		} else {
-			value(name)
-		}
-		if more = p.peek() == ','; more {
-			p.i++
+	if len(b) >= 6 && b[1] == 'u' {
+		if c, err := strconv.ParseUint(string(b[2:6]), 16, 16); err == nil && escaped(rune(c)) {
+			return 6
 		}
 	}
-	p.expect('}')
+	return 0
 }
 
-func (p *parser) member(r *Record, name string) {
-	switch name {
-	case "seq":
-		r.Seq = p.uint()
-	case "time":
-		r.Time = p.time()
-	case "id":
-		r.ID = p.str()
-	case "key":
-		r.Key = p.str()
-	case "method":
-		r.Method = p.str()
-	case "path":
-		r.Path = p.str()
-	case "endpoint":
-		r.Endpoint = p.str()
-	case "model":
-		r.Model = p.str()
-	case "upstream_model":
-		r.UpstreamModel = p.str()
-	case "provider":
-		r.Provider = p.str()
-	case "status":
-		r.Status = int(p.int(math.MaxInt32))
-	case "count":
-		r.Count = int(p.int(math.MaxInt32))
-	case "stream":
-		if r.Stream = p.peek() == 't'; r.Stream {
-			p.word("true")
-		} else {
-			p.word("false")
-		}
-	case "duration_ms":
-		r.Duration = p.millis()
-	case "ttft_ms":
-		r.TTFT = p.millis()
-	case "input_tokens":
-		r.InputTokens = p.count()
-	case "output_tokens":
-		r.OutputTokens = p.count()
-	case "cache_read_tokens":
-		r.CacheReadTokens = p.count()
-	case "cache_write_tokens":
-		r.CacheWriteTokens = p.count()
-	case "cache_write_1h_tokens":
-		r.CacheWrite1h = p.count()
-	case "reasoning_tokens":
-		r.ReasoningTokens = p.count()
-	case "finish_reason":
-		r.FinishReason = p.str()
-	case "attempts":
-		r.Attempts = int(p.int(math.MaxInt32))
-	case "tried":
-		p.list(func() { r.Tried = append(r.Tried, p.try()) })
-	case "error_type":
-		r.ErrorType = p.str()
-	case "error":
-		r.Error = p.str()
-	case "dropped":
-		p.list(func() { r.Dropped = append(r.Dropped, p.str()) })
-	case "request_bytes":
-		r.RequestBytes = p.int(math.MaxInt64)
-	case "response_bytes":
-		r.ResponseBytes = p.int(math.MaxInt64)
-	case "client":
-		r.Client = p.str()
-	case "remote":
-		r.Remote = p.str()
-	case "upstream_id":
-		r.UpstreamID = p.str()
-	case "session":
-		r.Session = p.str()
-	case "trace_id":
-		r.TraceID = p.str()
-	case "instance":
-		r.Instance = p.str()
-	default:
-		p.skip()
-	}
-}
-
-func (p *parser) word(w string) {
-	if !strings.HasPrefix(p.text[p.i:], w) {
-		p.fail()
-		return
-	}
-	p.i += len(w)
-}
-
-func (p *parser) str() string {
-	p.expect('"')
-	from := p.i
-	for ; p.i < len(p.text); p.i++ {
-		switch c := p.text[p.i]; {
-		case c == '"':
-			p.i++
-			return p.text[from : p.i-1]
-		case c == '\\':
-			return p.escapedStr(from)
-		case c < ' ':
-			p.fail()
-			return ""
-		}
-	}
-	p.fail()
-	return ""
-}
-
-// escapedStr reads on at the first backslash of a text that begins at from.
-func (p *parser) escapedStr(from int) (s string) {
-	for ; p.i < len(p.text) && p.text[p.i] != '"'; p.i++ {
-		if p.text[p.i] == '\\' {
-			p.i++
-		}
-	}
-	if p.i >= len(p.text) || json.Unmarshal([]byte(p.text[from-1:p.i+1]), &s) != nil {
-		p.fail()
-		return ""
-	}
-	p.i++
-	return s
-}
-
-func (p *parser) try() (t Try) {
-	p.members(func(name string) {
-		switch name {
-		case "provider":
-			t.Provider = p.str()
-		case "model":
-			t.Model = p.str()
-		case "status":
-			t.Status = int(p.int(math.MaxInt32))
-		case "error_type":
-			t.ErrorType = p.str()
-		case "ms":
-			t.Duration = p.millis()
-		default:
-			p.skip()
-		}
-	})
-	return t
-}
-
-// list reads an array; element reads each element of it.
-func (p *parser) list(element func()) {
-	p.expect('[')
-	for more := p.peek() != ']'; more && p.ok; {
-		element()
-		if more = p.peek() == ','; more {
-			p.i++
-		}
-	}
-	p.expect(']')
-}
-
-// number returns the text of a JSON number; strconv, which takes more than JSON
-// does, judges the rest.
-func (p *parser) number() string {
-	p.peek()
-	from := p.i
-	for ; p.i < len(p.text); p.i++ {
-		if c := p.text[p.i]; (c < '0' || c > '9') && c != '-' && c != '.' && c != '+' && c != 'e' && c != 'E' {
-			break
-		}
-	}
-	num := p.text[from:p.i]
-	digits := strings.TrimPrefix(num, "-")
-	_, fraction, hasFraction := strings.Cut(num, ".")
-	if digits == "" || digits[0] < '0' || digits[0] > '9' ||
-		len(digits) > 1 && digits[0] == '0' && '0' <= digits[1] && digits[1] <= '9' ||
-		hasFraction && (fraction == "" || fraction[0] < '0' || fraction[0] > '9') {
-		p.fail()
-	}
-	return num
-}
-
-func (p *parser) uint() uint64 {
-	n, err := strconv.ParseUint(p.number(), 10, 64)
-	if err != nil {
-		p.fail()
+func digits(b []byte) (n int) {
+	for n < len(b) && '0' <= b[n] && b[n] <= '9' {
+		n++
 	}
 	return n
 }
 
-// int reads a whole number of at most limit.
-func (p *parser) int(limit int64) int64 {
-	n, err := strconv.ParseInt(p.number(), 10, 64)
-	if err != nil || n > limit {
-		p.fail()
+// wholeLength is for numbers without a fraction; what does not fit an int64 for sure is
+// none.
+func wholeLength(b []byte) int {
+	sign := 0
+	if len(b) > 0 && b[0] == '-' {
+		sign = 1
 	}
-	return n
-}
-
-func (p *parser) count() *int64 {
-	n := p.int(math.MaxInt64)
-	if len(p.counts) == cap(p.counts) {
-		p.counts = make([]int64, 0, 6)
-	}
-	p.counts = append(p.counts, n)
-	return &p.counts[len(p.counts)-1]
-}
-
-// millis reads a time in milliseconds, to the microsecond.
-func (p *parser) millis() time.Duration {
-	ms, err := strconv.ParseFloat(p.number(), 64)
-	if err != nil || ms < 0 || ms > math.MaxInt64/1e6 {
-		p.fail()
+	n := digits(b[sign:])
+	if n == 0 || n > 18 || n > 1 && b[sign] == '0' {
 		return 0
 	}
-	return time.Duration(math.Round(ms*1e3)) * time.Microsecond
+	return sign + n
 }
 
-func (p *parser) time() time.Time {
-	t, err := time.Parse(time.RFC3339, p.str())
-	if err != nil {
-		p.fail()
+func millisLength(b []byte) int {
+	n := wholeLength(b)
+	if n == 0 || b[0] == '-' || n == len(b) || b[n] != '.' {
+		return n
 	}
-	return t.UTC()
+	fraction := digits(b[n+1:])
+	if fraction == 0 {
+		return 0
+	}
+	return n + 1 + fraction
 }
 
-// skip passes over the value of a name that is not ours.
-func (p *parser) skip() {
-	d := json.NewDecoder(strings.NewReader(p.text[p.i:]))
-	var value json.RawMessage
-	if d.Decode(&value) != nil {
-		p.fail()
-		return
+func boolLength(b []byte) int {
+	switch {
+	case bytes.HasPrefix(b, []byte("true")):
+		return len("true")
+	case bytes.HasPrefix(b, []byte("false")):
+		return len("false")
 	}
-	p.i += int(d.InputOffset())
+	return 0
+}
+
+// listLength is for arrays, which few lines have.
+func listLength(b []byte) int {
+	d := json.NewDecoder(bytes.NewReader(b))
+	var list []any
+	if d.Decode(&list) != nil {
+		return 0
+	}
+	return int(d.InputOffset())
+}
+
+// stamp returns the time as it stands, in timeLayout.
+func (l *line) stamp() []byte {
+	value := l.values[timeField]
+	return value[1 : len(value)-1]
+}
+
+// textOf returns the text of a field, which is not to be changed; it is empty for one
+// that was left out.
+func (l *line) textOf(f field) []byte {
+	return unquoted(l.values[f])
+}
+
+func unquoted(quoted []byte) []byte {
+	if len(quoted) == 0 {
+		return nil
+	}
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	var text string
+	_ = json.Unmarshal(quoted, &text) // it was looked at when it was read
+	return []byte(text)
+}
+
+// numberOf returns the number of a field that has no fraction, 0 for one that was left
+// out.
+func (l *line) numberOf(f field) (n int64) {
+	digits, negative := bytes.CutPrefix(l.values[f], []byte("-"))
+	for _, c := range digits {
+		n = 10*n + int64(c-'0')
+	}
+	if negative {
+		return -n
+	}
+	return n
+}
+
+// microsOf returns a field that is in milliseconds in microseconds, rounded down.
+func (l *line) microsOf(f field) (us int64) {
+	whole, fraction, _ := bytes.Cut(l.values[f], []byte("."))
+	for _, c := range whole {
+		us = 10*us + int64(c-'0')
+	}
+	for i := range 3 {
+		us *= 10
+		if i < len(fraction) {
+			us += int64(fraction[i] - '0')
+		}
+	}
+	return us
+}
+
+// hasError reports whether the record has an error type.
+func (l *line) hasError() bool { return len(l.values[errorTypeField]) > len(`""`) }
+
+// tried returns the attempts before the last.
+func (l *line) tried() (list []Try) {
+	if l.values[triedField] != nil {
+		_ = json.Unmarshal(l.values[triedField], &list) // what is no attempt is passed over
+	}
+	return list
+}
+
+// Fields returns the names of a record's fields, in the order of AppendTexts.
+func Fields() []string {
+	names := make([]string, fieldCount)
+	for f := range names {
+		names[f] = field(f).String()
+	}
+	return names
+}
+
+// AppendTexts appends the text of each field of a row's line, for a table; what is
+// unknown is empty.
+func AppendTexts(dst []string, text []byte) []string {
+	var l line
+	l.read(text)
+	for f, value := range l.values {
+		switch {
+		case field(f) == droppedField && value != nil:
+			var list []string
+			_ = json.Unmarshal(value, &list)
+			dst = append(dst, strings.Join(list, " "))
+		case len(value) > 0 && value[0] == '"':
+			dst = append(dst, string(unquoted(value)))
+		default:
+			dst = append(dst, string(value))
+		}
+	}
+	return dst
 }

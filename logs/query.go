@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"time"
@@ -8,10 +9,19 @@ import (
 
 // Page is an answer of Store.Query.
 type Page struct {
-	Data      []Record `json:"data"`           // newest first; never nil
-	Next      string   `json:"next,omitempty"` // the cursor of the next page; empty: this is the last
-	Truncated bool     `json:"truncated"`      // time ran out before the page was full; Next goes on
+	Data      []Row  `json:"data"`           // newest first; never nil
+	Next      string `json:"next,omitempty"` // the cursor of the next page; empty: this is the last
+	Truncated bool   `json:"truncated"`      // time ran out before the page was full; Next goes on
 }
+
+// Row is one record as it is kept.
+type Row struct {
+	Seq  uint64
+	Line []byte // as AppendJSON writes it, without a newline; not to be changed
+}
+
+// MarshalJSON returns the line.
+func (r Row) MarshalJSON() ([]byte, error) { return r.Line, nil }
 
 const (
 	queryTime = 5 * time.Second        // for a page
@@ -30,24 +40,20 @@ func (s *Store) Query(f Filter) (Page, error) {
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	page := Page{Data: []Record{}}
+	page := Page{Data: []Row{}}
 	deadline := time.Now().Add(cmp.Or(f.Budget, queryTime))
-	inTime := func() bool { return time.Now().Before(deadline) }
-	more := false
-	w := walk{store: s, before: f.Before, sieve: &f.sieve, goOn: inTime, visit: func(_ uint64, line []byte) bool {
-		rec, ok := s.parse(line)
-		if !ok || !f.Match(&rec) {
-			return true
-		}
-		if more = len(page.Data) == limit; more {
+	w := s.walk(&f)
+	w.goOn = func() bool { return time.Now().Before(deadline) }
+	w.visit = func(l *line) bool {
+		if len(page.Data) == limit { // there is one more
 			return false
 		}
-		page.Data = append(page.Data, rec)
+		page.Data = append(page.Data, Row{l.seq, bytes.Clone(l.text)})
 		if soon := time.Now().Add(extraTime); len(page.Data) == limit && soon.Before(deadline) {
 			deadline = soon
 		}
 		return true
-	}}
+	}
 	end, err := w.run()
 	switch {
 	case err != nil:
@@ -63,36 +69,23 @@ func (s *Store) Query(f Filter) (Page, error) {
 }
 
 // Scan calls yield for every record that f chooses, newest first, until it returns
-// false, f.Limit is reached or ctx ends; it needs little memory. line is the
-// record as JSON, without a newline, good until yield returns. Records that are
-// added meanwhile are not given.
-func (s *Store) Scan(ctx context.Context, f Filter, yield func(rec *Record, line []byte) bool) error {
-	goOn := func() bool { return ctx.Err() == nil }
+// false, f.Limit is reached or ctx ends; it needs little memory. A row is good until
+// yield returns. Records that are added meanwhile are not given.
+func (s *Store) Scan(ctx context.Context, f Filter, yield func(row Row) bool) error {
 	given := 0
-	w := walk{store: s, before: f.Before, sieve: &f.sieve, goOn: goOn, visit: func(_ uint64, line []byte) bool {
-		rec, ok := s.parse(line)
-		if !ok || !f.Match(&rec) {
-			return true
-		}
+	w := s.walk(&f)
+	w.goOn = func() bool { return ctx.Err() == nil }
+	w.visit = func(l *line) bool {
 		given++
-		return yield(&rec, line) && given != f.Limit
-	}}
+		return yield(Row{l.seq, l.text}) && given != f.Limit
+	}
 	if _, err := w.run(); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-// parse reads a line and counts it if it is damaged.
-func (s *Store) parse(line []byte) (rec Record, ok bool) {
-	ok = s.parseInto(&rec, line)
-	return rec, ok
-}
-
-// parseInto is parse for one who needs a record no longer than until the next line.
-func (s *Store) parseInto(rec *Record, line []byte) (ok bool) {
-	if *rec, ok = parseLine(string(line)); !ok {
-		s.damaged.Add(1)
-	}
-	return ok
+// walk returns a walk over what f chooses, which goes to the end.
+func (s *Store) walk(f *Filter) *walk {
+	return &walk{store: s, filter: f, sieve: newSieve(f), before: f.Before, goOn: func() bool { return true }}
 }

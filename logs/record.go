@@ -1,7 +1,10 @@
 package logs
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -14,50 +17,50 @@ import (
 // characters, any other at 256 bytes; of Dropped, 32 texts of 64 bytes are
 // kept, and of Tried 16 attempts, whose texts have 64 bytes.
 type Record struct {
-	Seq              uint64    // append order, goes on after a restart; set by Store.Add
-	Time             time.Time // when the request began
-	ID               string    // our request id
-	Key              string    // the name of the client's key
-	Method           string
-	Path             string
-	Endpoint         string
-	Model            string // as asked for
-	UpstreamModel    string // as sent to the provider
-	Provider         string
-	Status           int // 499: the client left; a stream that failed after its 200 keeps 200
-	Count            int // of refusals that this record adds up; 0 for a record of one request
-	Stream           bool
-	Duration         time.Duration // to the last byte
-	TTFT             time.Duration // to the first content; 0 is unknown
-	InputTokens      *int64        // cached tokens included
-	OutputTokens     *int64
-	CacheReadTokens  *int64
-	CacheWriteTokens *int64
-	CacheWrite1h     *int64 // the part of CacheWriteTokens that is kept for an hour
-	ReasoningTokens  *int64
-	FinishReason     string
-	Attempts         int
-	Tried            []Try // the attempts before the last
-	ErrorType        string
-	Error            string   // for the operator
-	Dropped          []string // fields that a translation could not carry
-	RequestBytes     int64
-	ResponseBytes    int64
-	Client           string // user agent
-	Remote           string
-	UpstreamID       string // the provider's request id
-	Session          string // the client's session
-	TraceID          string
-	Instance         string // the name of the gateway
+	Seq              uint64        `json:"seq"`  // append order, goes on after a restart; set by Store.Add
+	Time             time.Time     `json:"time"` // when the request began
+	ID               string        `json:"id"`   // our request id
+	Key              string        `json:"key"`  // the name of the client's key
+	Method           string        `json:"method"`
+	Path             string        `json:"path"`
+	Endpoint         string        `json:"endpoint"`
+	Model            string        `json:"model"`          // as asked for
+	UpstreamModel    string        `json:"upstream_model"` // as sent to the provider
+	Provider         string        `json:"provider"`
+	Status           int           `json:"status"` // 499: the client left; a stream that failed after its 200 keeps 200
+	Count            int           `json:"count"`  // of refusals that this record adds up; 0 for a record of one request
+	Stream           bool          `json:"stream"`
+	Duration         time.Duration `json:"-"`            // to the last byte
+	TTFT             time.Duration `json:"-"`            // to the first content; 0 is unknown
+	InputTokens      *int64        `json:"input_tokens"` // cached tokens included
+	OutputTokens     *int64        `json:"output_tokens"`
+	CacheReadTokens  *int64        `json:"cache_read_tokens"`
+	CacheWriteTokens *int64        `json:"cache_write_tokens"`
+	CacheWrite1h     *int64        `json:"cache_write_1h_tokens"` // the part of CacheWriteTokens that is kept for an hour
+	ReasoningTokens  *int64        `json:"reasoning_tokens"`
+	FinishReason     string        `json:"finish_reason"`
+	Attempts         int           `json:"attempts"`
+	Tried            []Try         `json:"tried"` // the attempts before the last
+	ErrorType        string        `json:"error_type"`
+	Error            string        `json:"error"`   // for the operator
+	Dropped          []string      `json:"dropped"` // fields that a translation could not carry
+	RequestBytes     int64         `json:"request_bytes"`
+	ResponseBytes    int64         `json:"response_bytes"`
+	Client           string        `json:"client"` // user agent
+	Remote           string        `json:"remote"`
+	UpstreamID       string        `json:"upstream_id"` // the provider's request id
+	Session          string        `json:"session"`     // the client's session
+	TraceID          string        `json:"trace_id"`
+	Instance         string        `json:"instance"` // the name of the gateway
 }
 
 // Try is one attempt that another one followed.
 type Try struct {
-	Provider  string
-	Model     string
-	Status    int // 0: there was no answer
-	ErrorType string
-	Duration  time.Duration
+	Provider  string        `json:"provider"`
+	Model     string        `json:"model"`
+	Status    int           `json:"status"` // 0: there was no answer
+	ErrorType string        `json:"error_type"`
+	Duration  time.Duration `json:"-"`
 }
 
 const (
@@ -69,6 +72,12 @@ const (
 
 	timeLayout = "2006-01-02T15:04:05.000Z" // RFC 3339 in UTC; sorts as text
 )
+
+// countTokens is the endpoint whose calls tell of tokens that were only counted, not used.
+const countTokens = "count_tokens"
+
+// UsedTokens reports whether the record's tokens were used.
+func (r *Record) UsedTokens() bool { return r.Endpoint != countTokens }
 
 // AppendJSON appends r as one flat JSON object, without a newline. It allocates
 // nothing but room in dst. What is unknown or empty is left out, invalid UTF-8 is
@@ -82,14 +91,52 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	return r.AppendJSON(nil), nil
 }
 
-// UnmarshalJSON reads what AppendJSON wrote. It passes over names that it does not
-// know.
+// UnmarshalJSON reads what AppendJSON wrote, whoever spelled it anew. It passes over
+// names that it does not know.
 func (r *Record) UnmarshalJSON(data []byte) error {
-	rec, ok := parseLine(string(data))
-	if !ok {
-		return fmt.Errorf("logs: not a record: %.80q", data)
+	type plain Record
+	decoded := struct {
+		*plain
+		Duration millis `json:"duration_ms"`
+		TTFT     millis `json:"ttft_ms"`
+	}{plain: new(plain)}
+	if err := json.Unmarshal(data, &decoded); err != nil {
+		return fmt.Errorf("logs: not a record: %w", err)
 	}
-	*r = rec
+	if !utf8.Valid(data) {
+		return errors.New("logs: not a record: invalid UTF-8")
+	}
+	*r = Record(*decoded.plain)
+	r.Time = r.Time.UTC()
+	r.Duration, r.TTFT = time.Duration(decoded.Duration), time.Duration(decoded.TTFT)
+	return nil
+}
+
+// UnmarshalJSON reads an element of "tried".
+func (t *Try) UnmarshalJSON(data []byte) error {
+	type plain Try
+	decoded := struct {
+		*plain
+		Duration millis `json:"ms"`
+	}{plain: new(plain)}
+	err := json.Unmarshal(data, &decoded)
+	*t = Try(*decoded.plain)
+	t.Duration = time.Duration(decoded.Duration)
+	return err
+}
+
+// millis is a duration that JSON has in milliseconds, to the microsecond.
+type millis time.Duration
+
+func (m *millis) UnmarshalJSON(data []byte) error {
+	var ms float64
+	if err := json.Unmarshal(data, &ms); err != nil {
+		return err
+	}
+	if ms < 0 || ms > math.MaxInt64/1e6 {
+		return errors.New("no duration in milliseconds")
+	}
+	*m = millis(time.Duration(math.Round(ms*1e3)) * time.Microsecond)
 	return nil
 }
 

@@ -2,166 +2,206 @@ package logs
 
 import (
 	"bytes"
-	"slices"
-	"strconv"
 	"strings"
+	"time"
 )
 
-// sieve tells from the bytes of lines that they cannot match a filter, so that most
-// need not be looked at, let alone decoded. It lets too much pass, never too little,
-// of lines whose members stand as AppendJSON writes them.
+// sieve tells from the bytes of lines that no record of a filter is among them, so that
+// most need not be taken apart. It lets too much pass, never too little, however the
+// lines are spelled.
 type sieve struct {
-	earliest, last string // bounds of the time, in timeLayout; empty: none
-	minMillis      float64
-	status         []statusRange
-	failed         bool
-	groups         [][]needle // of each group, one must be there
+	since, until string     // bounds of the time in timeLayout, which sort as text; empty: none
+	groups       [][]needle // of each group, one must be there
 }
 
-// needle is a text to look for, by that byte of it which is rarest in lines.
-type needle struct {
-	text []byte
-	rare int
-}
-
-func newNeedle(text string) needle {
-	const common = `",:_0123456789eotansirpdmcl` // the most common first, about
-	n := needle{text: []byte(text)}
-	best := -1
-	for i := range len(text) {
-		rank := strings.IndexByte(common, text[i])
-		if rank < 0 {
-			rank = len(common)
+func newSieve(f *Filter) *sieve {
+	s := &sieve{since: bound(f.since), until: bound(f.until)}
+	for _, c := range f.choices {
+		var group []needle
+		for _, t := range c.is {
+			if len(t.needles) == 0 {
+				group = nil
+				break
+			}
+			group = append(group, t.needles...)
 		}
-		if rank > best {
-			n.rare, best = i, rank
+		if len(group) > 0 {
+			s.groups = append(s.groups, group)
 		}
-	}
-	return n
-}
-
-func (n needle) in(lines []byte) bool {
-	for at := n.rare; at < len(lines); at++ {
-		i := bytes.IndexByte(lines[at:], n.text[n.rare])
-		if i < 0 {
-			return false
-		}
-		at += i
-		if bytes.HasPrefix(lines[at-n.rare:], n.text) {
-			return true
-		}
-	}
-	return false
-}
-
-func newSieve(f *Filter) (s sieve) {
-	if !f.since.IsZero() {
-		s.earliest = f.since.Format(timeLayout)
-	}
-	if !f.until.IsZero() {
-		s.last = f.until.Format(timeLayout)
-	}
-	s.minMillis = f.minDuration.Seconds() * 1000
-	s.status, s.failed = f.status, f.failed
-	s.require(statusNeedles(f))
-	for _, t := range f.texts {
-		s.require(textNeedles(`"`+t.field.name+`":"`, t.is))
-	}
-	s.require(partNeedles(f.ids))
-	s.require(partNeedles(f.inError))
-	if len(f.stream) > 0 && !slices.Contains(f.stream, false) {
-		s.require([]needle{newNeedle(`"stream":true`)})
 	}
 	return s
 }
 
-func (s *sieve) require(group []needle) {
-	if len(group) > 0 {
-		s.groups = append(s.groups, group)
+// bound returns the first time that a record can have and that is not before t.
+func bound(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
+	switch t = t.UTC().Add(time.Millisecond - 1); {
+	case t.Year() > 9999:
+		return "after all"
+	case t.Year() < 0:
+		return "-"
+	}
+	return t.Format(timeLayout)
 }
 
-// passes tells whether the needles are in lines, be it one or many.
-func (s *sieve) passes(lines []byte) bool {
+// timed reports whether the sieve has bounds of the time.
+func (s *sieve) timed() bool { return s.since != "" || s.until != "" }
+
+// inTime reports whether a record began within the bounds.
+func (s *sieve) inTime(stamp []byte) bool {
+	return (s.since == "" || string(stamp) >= s.since) && (s.until == "" || string(stamp) < s.until)
+}
+
+// pass reports whether the needles are in text, which is one line or many.
+func (s *sieve) pass(text []byte) bool {
 	for _, group := range s.groups {
-		if !slices.ContainsFunc(group, func(n needle) bool { return n.in(lines) }) {
+		found := false
+		for i := range group {
+			if found = group[i].in(text); found {
+				break
+			}
+		}
+		if !found {
 			return false
 		}
 	}
 	return true
 }
 
-// passesLine tells whether line, the time of which is stamp, may match.
-func (s *sieve) passesLine(stamp, line []byte) bool {
-	return (s.earliest == "" || string(stamp) >= s.earliest) && (s.last == "" || string(stamp) <= s.last) &&
-		s.passesDuration(line) && s.passesStatus(line) && s.passes(line)
+// passLines appends to dst the lines of a block, the oldest first, that may be chosen.
+func (s *sieve) passLines(dst [][]byte, block []byte) [][]byte {
+	every := len(s.groups) == 0 || hides(block)
+	if !every && !s.pass(block) {
+		return dst
+	}
+	for len(block) > 0 {
+		text, rest, _ := bytes.Cut(block, newline)
+		block = rest
+		if s.timed() {
+			if _, stamp, ours := lineHead(text); ours && !s.inTime(stamp) {
+				continue
+			}
+		}
+		if !every && !s.pass(text) {
+			continue
+		}
+		dst = append(dst, text)
+	}
+	return dst
 }
 
-func (s *sieve) passesDuration(line []byte) bool {
-	if s.minMillis <= 0 {
-		return true
+// hides reports whether lines have an escape that may stand for a character of a
+// needle. Those of AppendJSON do not, but others write \/ and \u002d.
+func hides(lines []byte) bool {
+	for {
+		i := bytes.IndexByte(lines, '\\')
+		if i < 0 || i+1 >= len(lines) {
+			return false
+		}
+		escape := lines[i:min(i+5, len(lines))]
+		if escape[1] == '/' || len(escape) == 5 && string(escape[1:4]) == "u00" && '2' <= escape[4] && escape[4] <= '7' {
+			return true
+		}
+		lines = lines[i+2:]
 	}
-	_, rest, _ := bytes.Cut(line, []byte(`"duration_ms":`))
-	end := bytes.IndexByte(rest, ',')
-	if end < 0 {
-		return true
-	}
-	ms, err := strconv.ParseFloat(string(rest[:end]), 64)
-	return err != nil || ms > s.minMillis-0.002 // the record rounds to the microsecond
 }
 
-func (s *sieve) passesStatus(line []byte) bool {
-	if len(s.status) == 0 && !s.failed {
-		return true
-	}
-	_, rest, _ := bytes.Cut(line, []byte(`"status":`))
-	if len(rest) < 4 || rest[3] != ',' {
-		return true
-	}
-	status, err := strconv.Atoi(string(rest[:3]))
-	return err != nil || slices.ContainsFunc(s.status, func(r statusRange) bool { return r.from <= status && status <= r.to }) ||
-		s.failed && (status >= 400 || bytes.Contains(rest, []byte(`"error_type":"`)))
+// needle is a text to look for, of printable ASCII that needs no escape. It may be the
+// name of a member, in its quotes, whose value must then be as wanted.
+type needle struct {
+	text   string
+	rare   int                     // index of the byte that is rarest in lines, to look for first
+	wanted func(value []byte) bool // is given the value, and what follows; nil: anything may follow
 }
 
-// The makers of needles return none if a match may show in a line in more ways than
-// they can tell.
-
-// statusNeedles asks for one status or class only: of more, one is in every block.
-func statusNeedles(f *Filter) []needle {
-	const name = `"status":`
-	if f.failed || len(f.status) != 1 {
+// partNeedle returns none for a text that may be escaped.
+func partNeedle(text string) []needle {
+	if text == "" || !isPlain(text) {
 		return nil
 	}
-	from, to := f.status[0].from, f.status[0].to
-	switch {
-	case from == to:
-		return []needle{newNeedle(name + strconv.Itoa(from))}
-	case from/100 == to/100:
-		return []needle{newNeedle(name + strconv.Itoa(from/100))}
+	return []needle{newNeedle(text)}
+}
+
+// textNeedle is for a text of a member that begins with the first part of g.
+func textNeedle(f field, g glob) []needle {
+	begin := string(g[0])
+	if begin == "" || !isPlain(begin) {
+		return nil
+	}
+	begin = `"` + begin
+	if len(g) == 1 {
+		begin += `"`
+	}
+	value, name := newNeedle(begin), memberNeedle(f, func(value []byte) bool { return bytes.HasPrefix(value, []byte(begin)) })
+	if value.often() < name.often() {
+		return []needle{value}
+	}
+	return []needle{name}
+}
+
+func statusNeedle(s span) needle {
+	return memberNeedle(statusField, func(value []byte) bool {
+		var status int64
+		for i := range min(digits(value), 9) {
+			status = 10*status + int64(value[i]-'0')
+		}
+		return s.has(status)
+	})
+}
+
+func memberNeedle(f field, wanted func(value []byte) bool) needle {
+	n := newNeedle(`"` + f.String() + `"`)
+	n.wanted = wanted
+	return n
+}
+
+// usual is what most lines look like, to tell which bytes are rare in them.
+const usual = `{"seq":20518,"time":"2026-11-23T10:20:30.045Z","id":"req_7F3A90C2E15B4D68","key":"dev","method":"POST",` +
+	`"path":"/v1/chat/completions","endpoint":"chat_completions","model":"gpt-4o","upstream_model":"gpt-4o","provider":"openai",` +
+	`"status":200,"stream":true,"duration_ms":1234.567,"ttft_ms":250.5,"input_tokens":1900,"output_tokens":28,` +
+	`"cache_read_tokens":900,"reasoning_tokens":16,"finish_reason":"stop","attempts":1,"request_bytes":8512,"response_bytes":4096,` +
+	`"client":"OpenAI/Python 1.51.0","remote":"127.0.0.1","upstream_id":"req_0c1e8d5f2b7a4963"}`
+
+func newNeedle(text string) needle {
+	n := needle{text: text}
+	for i := range text {
+		if strings.Count(usual, text[i:i+1]) < n.often() {
+			n.rare = i
+		}
+	}
+	return n
+}
+
+// often is how often the rarest byte of n is in a line.
+func (n *needle) often() int { return strings.Count(usual, n.text[n.rare:n.rare+1]) }
+
+// in reports whether n is in lines.
+func (n *needle) in(lines []byte) bool {
+	for at := n.rare; at < len(lines); at++ {
+		i := bytes.IndexByte(lines[at:], n.text[n.rare])
+		if i < 0 {
+			return false
+		}
+		at += i
+		rest := lines[at-n.rare:]
+		if len(rest) < len(n.text) || string(rest[:len(n.text)]) != n.text {
+			continue
+		}
+		if n.wanted == nil || n.wanted(afterColon(rest[len(n.text):])) {
+			return true
+		}
+	}
+	return false
+}
+
+// afterColon returns what stands behind a colon and spaces.
+func afterColon(rest []byte) []byte {
+	for i, c := range rest {
+		if c != ':' && c != ' ' && c != '\t' && c != '\r' {
+			return rest[i:]
+		}
 	}
 	return nil
-}
-
-func textNeedles(name string, patterns globs) (group []needle) {
-	for _, p := range patterns {
-		text := p[0]
-		if text == "" || !isPlain(text) {
-			return nil
-		}
-		if len(p) == 1 {
-			text += `"`
-		}
-		group = append(group, newNeedle(name+text))
-	}
-	return group
-}
-
-func partNeedles(texts []string) (group []needle) {
-	for _, text := range texts {
-		if !isPlain(text) {
-			return nil
-		}
-		group = append(group, newNeedle(text))
-	}
-	return group
 }

@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,10 +12,11 @@ import (
 
 // StatsQuery says what Store.Stats adds up. The zero Step gives no series.
 type StatsQuery struct {
-	Since, Until time.Time     // since <= Record.Time < until
-	Step         time.Duration // of a series; steps begin at its multiples in UTC
-	By           Grouping      // by model is by Record.Model, as asked for
-	Filter       Filter        // chooses among the records of that time; its own times are passed over
+	Since, Until time.Time      // since <= Record.Time < until
+	Step         time.Duration  // of a series; steps begin at its multiples in UTC, whole days at midnight
+	Zone         *time.Location // of midnight; nil: UTC
+	By           Grouping       // by model is by Record.Model, as asked for
+	Filter       Filter         // chooses among the records of that time; its own times are passed over
 }
 
 // Stats is what the records of a time add up to.
@@ -99,49 +102,47 @@ const (
 	otherGroups   = "other"
 )
 
-// ParseStats reads a query: window (15m, 24h, 7d; 1h if absent), step (likewise;
-// no series if absent), by (model, provider or key, or two of them with a comma
-// between, in any order), and the filters of ParseFilter, of which since and until
-// move the ends of the window. The error wraps ErrFilter.
+// ParseStats reads a query: window (15m, 24h, 7d; 1h if absent), step (likewise, 1d for
+// days of tz; no series if absent), by (model, provider or key, or two of them with a
+// comma between, in any order), and the filters of ParseFilter, of which since and until
+// move the ends of the window. What operators did, and what was refused without a key,
+// is left out unless the query names an endpoint, or a key. It passes over format. The
+// error wraps ErrFilter.
 func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 	now, err := inZone(query, now)
 	if err != nil {
 		return StatsQuery{}, err
 	}
-	var q StatsQuery
+	q := StatsQuery{Zone: now.Location()}
 	window := defaultWindow
-	for _, name := range sortedNames(query) {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := strings.Join(query[name], ",")
 		switch name {
-		case "window", "step":
-			d, ok := parseAge(value)
-			if !ok || d < time.Second {
-				return StatsQuery{}, badValue(name, value, "a time such as 15m, 24h or 7d")
-			}
-			if name == "step" {
-				q.Step = d
-			} else {
-				window = d
-			}
+		case "window":
+			window, err = parseLength(name, value)
+		case "step":
+			q.Step, err = parseLength(name, value)
 		case "by":
-			by, ok := parseGrouping(value)
-			if !ok {
-				return StatsQuery{}, badValue(name, value, "model, provider or key, or two of them, as in model,key")
-			}
-			q.By = by
+			q.By, err = parseGrouping(value)
+		case "format":
 		default:
 			if !slices.Contains(strings.Split(filters, ", "), name) {
-				return StatsQuery{}, unknownParameter(name, "window, step, by, "+filters)
+				return StatsQuery{}, unknownParameter(name, "window, step, by, format, "+filters)
 			}
-			if err := q.Filter.take(name, query[name], now); err != nil {
-				return StatsQuery{}, err
-			}
+			err = q.Filter.take(name, query[name], now)
+		}
+		if err != nil {
+			return StatsQuery{}, err
 		}
 	}
-	if q.Until = q.Filter.until; q.Until.IsZero() {
-		q.Until = now.UTC()
+	if !query.Has("endpoint") {
+		q.Filter.leaveOut(func(l *line) bool { return string(l.textOf(endpointField)) == "operator" })
 	}
-	if q.Since = q.Filter.since; q.Since.IsZero() {
+	if !query.Has("key") {
+		q.Filter.leaveOut(func(l *line) bool { return l.values[keyField] == nil && l.numberOf(statusField) >= 400 })
+	}
+	q.Until, q.Since = cmp.Or(q.Filter.until, now.UTC()), q.Filter.since
+	if q.Since.IsZero() {
 		q.Since = q.Until.Add(-window)
 	}
 	switch {
@@ -153,26 +154,72 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 	return q, nil
 }
 
+// parseLength reads the length of a window or step.
+func parseLength(name, value string) (time.Duration, error) {
+	d, ok := parseAge(value)
+	if !ok || d < time.Second {
+		return 0, badValue(name, value, "a time such as 15m, 24h or 7d")
+	}
+	return d, nil
+}
+
 // Stats adds up the records of q. It takes five seconds at most; then the answer is
 // Truncated. An error is that of a file that cannot be read.
 func (s *Store) Stats(q StatsQuery) (Stats, error) {
 	f := q.Filter
-	f.since, f.until = q.Since, q.Until
-	f.sieve = newSieve(&f)
+	f.Before, f.since, f.until = 0, q.Since, q.Until
 	deadline := time.Now().Add(queryTime)
-	t := newTally(q.Step, q.By)
-	var rec Record
-	w := walk{store: s, sieve: &f.sieve, goOn: func() bool { return time.Now().Before(deadline) }, visit: func(_ uint64, line []byte) bool {
-		if s.parseInto(&rec, line) && f.Match(&rec) {
-			t.add(&rec)
-		}
+	t := newTally(steps{q.Step, cmp.Or(q.Zone, time.UTC)}, q.By)
+	w := s.walk(&f)
+	w.goOn = func() bool { return time.Now().Before(deadline) }
+	w.visit = func(l *line) bool {
+		t.add(l)
 		return true
-	}}
+	}
 	end, err := w.run()
 	if err != nil {
 		return Stats{}, err
 	}
 	stats := t.stats()
 	stats.Since, stats.Until, stats.Truncated = q.Since, q.Until, !end
+	stats.Step, stats.By, stats.PercentileError = q.Step.Seconds(), q.By.String(), percentileError
 	return stats, nil
+}
+
+// Grouping is the fields of a record that make groups. The zero Grouping makes none.
+type Grouping struct{ Model, Provider, Key bool }
+
+// parseGrouping reads one name or two with a comma between, in any order.
+func parseGrouping(text string) (by Grouping, err error) {
+	is := map[string]*bool{"model": &by.Model, "provider": &by.Provider, "key": &by.Key}
+	for name := range strings.SplitSeq(text, ",") {
+		field := is[name]
+		if field == nil || *field || len(by.fields()) == 2 {
+			return Grouping{}, badValue("by", text, "model, provider or key, or two of them, as in model,key")
+		}
+		*field = true
+	}
+	return by, nil
+}
+
+func (by Grouping) fields() (fields []field) {
+	if by.Model {
+		fields = append(fields, modelField)
+	}
+	if by.Provider {
+		fields = append(fields, providerField)
+	}
+	if by.Key {
+		fields = append(fields, keyField)
+	}
+	return fields
+}
+
+// String returns the names of the fields with commas between, in one order.
+func (by Grouping) String() string {
+	var names []string
+	for _, f := range by.fields() {
+		names = append(names, f.String())
+	}
+	return strings.Join(names, ",")
 }

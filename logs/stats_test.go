@@ -110,8 +110,8 @@ func TestStats(t *testing.T) {
 		groups := map[string][]logs.Record{}
 		points := map[string]map[time.Time][]logs.Record{}
 		for _, r := range recs {
-			if r.Time.Before(q.Since) || !r.Time.Before(q.Until) {
-				continue
+			if r.Time.Before(q.Since) || !r.Time.Before(q.Until) || r.Key == "" && r.Status >= 400 && !strings.Contains(text, "&key=") {
+				continue // what was refused without a key is left out, unless asked for
 			}
 			chosen = append(chosen, r)
 			for _, name := range []string{"all", "g" + by(&r)} {
@@ -165,6 +165,7 @@ func TestStats(t *testing.T) {
 	f("window=9h&by=provider", func(r *logs.Record) string { return r.Provider })
 	f("window=9h&step=1h&by=key,provider", func(r *logs.Record) string { return r.Provider + ", " + r.Key })
 	f("window=9h&by=key,model", func(r *logs.Record) string { return r.Model + ", " + r.Key })
+	f("window=9h&by=provider&key=*", func(r *logs.Record) string { return r.Provider })
 	f("window=2s&by=provider", func(r *logs.Record) string { return r.Provider })
 	add(t, s, logs.Record{Time: noon.Add(-time.Second)})
 	recs = append(recs, logs.Record{Time: noon.Add(-time.Second)})
@@ -201,7 +202,7 @@ func TestStatsKeepsTheLargestGroups(t *testing.T) {
 func TestStatsFilters(t *testing.T) {
 	s := open(t, small(t.TempDir()))
 	for i := range 3000 {
-		add(t, s, logs.Record{Time: noon.Add(-time.Duration(i) * time.Second), Model: fmt.Sprint("m", i%3), Status: 200 + i%2*300})
+		add(t, s, logs.Record{Time: noon.Add(-time.Duration(i) * time.Second), Key: "dev", Model: fmt.Sprint("m", i%3), Status: 200 + i%2*300})
 	}
 	f := func(text string, want int64) {
 		t.Helper()
@@ -233,7 +234,7 @@ func TestStatsGroupFields(t *testing.T) {
 	add(t, s, logs.Record{Time: noon.Add(-time.Minute), Status: 404})
 	groups := func(by string) string {
 		t.Helper()
-		q, err := logs.ParseStats(url.Values{"by": {by}}, noon)
+		q, err := logs.ParseStats(url.Values{"by": {by}, "key": {"*"}}, noon)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +277,7 @@ func TestParseStatsErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
-	f("windows=1h", "valid are window, step, by, since")
+	f("windows=1h", "valid are window, step, by, format, since")
 	f("window=", "15m")
 	f("window=1h,2h", "15m")
 	f("step=1ms", "15m")
@@ -306,4 +307,36 @@ func TestStatsJSON(t *testing.T) {
 	if err != nil || string(text) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, text, want)
 	}
+}
+
+// Days begin at midnight of the zone, over a change of its clocks too.
+func TestStatsDays(t *testing.T) {
+	s := open(t, small(t.TempDir()))
+	begin := time.Date(2026, 10, 23, 22, 30, 0, 0, time.UTC) // 00:30 in Berlin, whose clocks go back on the 25th
+	for i := range 4 * 24 {
+		add(t, s, logs.Record{Time: begin.Add(time.Duration(i) * time.Hour), Key: "dev", Model: "m"})
+	}
+	add(t, s, logs.Record{Time: begin, Endpoint: "operator", Key: "admin", Model: "o"})
+	f := func(text, want string) {
+		t.Helper()
+		values, _ := url.ParseQuery("since=2026-10-23&until=2026-10-29&step=1d&" + text)
+		q, err := logs.ParseStats(values, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stats, err := s.Stats(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, row := range stats.Table()[1:] {
+			got = append(got, strings.Join(row[:5], " "))
+		}
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("%s:\n got %s\nwant %s", text, text, want)
+		}
+	}
+	f("tz=Europe/Berlin", "2026-10-24T00:00:00+02:00    24, 2026-10-25T00:00:00+02:00    25, 2026-10-26T00:00:00+01:00    24, 2026-10-27T00:00:00+01:00    23")
+	f("by=model", "2026-10-23T00:00:00Z m   2, 2026-10-24T00:00:00Z m   24, 2026-10-25T00:00:00Z m   24, 2026-10-26T00:00:00Z m   24, 2026-10-27T00:00:00Z m   22")
+	f("by=key&endpoint=operator", "2026-10-23T00:00:00Z   admin 1")
 }

@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"slices"
 	"sync"
@@ -69,7 +70,7 @@ func Open(cfg Config) (*Store, error) {
 		ring:    ring{limit: cfg.Ring},
 		news:    news{c: make(chan struct{})},
 		journal: newJournal(cfg),
-		trouble: trouble{out: os.Stderr},
+		trouble: trouble{out: log.Writer()},
 	}
 	if err := s.journal.open(); errors.Is(err, ErrLocked) {
 		return nil, err
@@ -91,13 +92,12 @@ func (s *Store) load() {
 	}
 	s.seq = first
 	var rows []Row // newest first
-	w := walk{store: s, before: maxSeq, sieve: &sieve{}, goOn: func() bool { return true }, visit: func(seq uint64, line []byte) bool {
-		s.seq = max(s.seq, seq)
-		if _, ok := s.parse(line); ok {
-			rows = append(rows, Row{seq, append(bytes.Clone(line), '\n')})
-		}
+	w := s.walk(&Filter{Before: maxSeq})
+	w.visit = func(l *line) bool {
+		s.seq = max(s.seq, l.seq)
+		rows = append(rows, Row{l.seq, append(bytes.Clone(l.text), '\n')})
 		return len(rows) < s.ring.limit
-	}}
+	}
 	if _, err := w.files(); err != nil {
 		s.trouble.report(err, 0)
 	}

@@ -13,13 +13,9 @@ import (
 type Tail struct {
 	store  *Store
 	filter Filter
+	sieve  *sieve
+	line   line
 	after  uint64
-}
-
-// Row is one record of a Tail.
-type Row struct {
-	Seq  uint64
-	Line []byte // as JSON, without a newline; not to be changed
 }
 
 // Tail follows what comes after the record with the seq after, so that a reader
@@ -29,7 +25,7 @@ func (s *Store) Tail(f Filter, after uint64) *Tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.news.followers++
-	return &Tail{store: s, filter: f, after: min(after, s.ring.newest)}
+	return &Tail{store: s, filter: f, sieve: newSieve(&f), after: min(after, s.ring.newest)}
 }
 
 // Next waits for rows and returns them in the order of seq. It returns none after the
@@ -70,15 +66,13 @@ func (t *Tail) Next(ctx context.Context, wait time.Duration) (rows []Row, lost u
 	}
 }
 
-func (t *Tail) matches(line []byte) bool {
+// matches reports whether the filter chooses a line of the ring, all of which are ours.
+func (t *Tail) matches(text []byte) bool {
 	if t.filter.all() {
 		return true
 	}
-	if _, stamp, ok := lineHead(line); ok && !t.filter.sieve.passesLine(stamp, line) {
-		return false
-	}
-	rec, ok := parseLine(string(line))
-	return ok && t.filter.Match(&rec)
+	l := &t.line
+	return t.sieve.pass(text) && l.readOurs(text) && t.sieve.inTime(l.stamp()) && t.filter.match(l)
 }
 
 // Close ends t. Nothing need wake it any more.

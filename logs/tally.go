@@ -10,30 +10,42 @@ import (
 
 // tally adds records up by group and step.
 type tally struct {
-	step   time.Duration
-	by     Grouping
-	groups map[groupKey]*group
-	other  *group // what the smallest groups add up to; nil while there is room for all
-	sums   int    // in all groups
+	step   steps
+	by     []field
+	groups map[string]*group // by the values of by as they stand in a line, each with a newline
+	other  *group            // what the smallest groups add up to; nil while there is room for all
+	sums   int               // in all groups
+
+	key          []byte
+	at           time.Time // the step of the record before,
+	since, until string    // and its bounds, as those of a sieve
 }
 
-// group is the records that have the same values in the fields of a Grouping.
+// group is the records that have the same values in the fields that a tally groups by.
 type group struct {
+	values   []string // of those fields
 	requests int64
-	steps    map[int64]*sums // by the step's begin in Unix ms
+	steps    map[time.Time]*sums // by when the step begins
 }
 
-// groupKey is the values of a group's fields; those that it is not grouped by are
-// empty.
-type groupKey struct{ model, provider, key string }
-
-func (k groupKey) compare(other groupKey) int {
-	return cmp.Or(cmp.Compare(k.model, other.model), cmp.Compare(k.provider, other.provider), cmp.Compare(k.key, other.key))
+// steps cuts time into parts. Whole days begin at midnight in zone, shorter steps at
+// their multiples in UTC.
+type steps struct {
+	length time.Duration // 0: there are none
+	zone   *time.Location
 }
 
-// clone returns k without the texts that it is a part of.
-func (k groupKey) clone() groupKey {
-	return groupKey{strings.Clone(k.model), strings.Clone(k.provider), strings.Clone(k.key)}
+// around returns the step that t is in.
+func (s steps) around(t time.Time) (from, to time.Time) {
+	const day = 24 * time.Hour
+	if s.length%day != 0 {
+		from = t.UTC().Truncate(s.length)
+		return from, from.Add(s.length)
+	}
+	year, month, date := t.In(s.zone).Date()
+	midnight := time.Date(year, month, date, 0, 0, 0, 0, time.UTC)
+	date -= int(midnight.Sub(midnight.Truncate(s.length)) / day)
+	return time.Date(year, month, date, 0, 0, 0, 0, s.zone), time.Date(year, month, date+int(s.length/day), 0, 0, 0, 0, s.zone)
 }
 
 // sums is a Sum that still grows.
@@ -44,8 +56,8 @@ type sums struct {
 	duration, ttft histogram
 }
 
-func newTally(step time.Duration, by Grouping) *tally {
-	return &tally{step: step, by: by, groups: make(map[groupKey]*group)}
+func newTally(step steps, by Grouping) *tally {
+	return &tally{step: step, by: by.fields(), groups: make(map[string]*group)}
 }
 
 // maxSums is how many sums are held before those of the smallest groups so far are
@@ -53,24 +65,32 @@ func newTally(step time.Duration, by Grouping) *tally {
 // answer has, so that each merging has made room for as many as remain.
 const maxSums = 2 * (maxGroups + 1) * (maxSteps + 2)
 
-func (t *tally) add(rec *Record) {
-	var at int64
-	if t.step > 0 {
-		at = rec.Time.Truncate(t.step).UnixMilli()
+func (t *tally) add(l *line) {
+	stamp := l.stamp()
+	if t.step.length > 0 && !(t.since <= string(stamp) && string(stamp) < t.until) {
+		at, _ := time.Parse(time.RFC3339, string(stamp))
+		from, to := t.step.around(at)
+		t.at, t.since, t.until = from, bound(from), bound(to)
 	}
-	key := t.by.of(rec.Model, rec.Provider, rec.Key)
-	g := t.groups[key]
+	t.key = t.key[:0]
+	for _, f := range t.by {
+		t.key = append(append(t.key, l.values[f]...), '\n')
+	}
+	g := t.groups[string(t.key)]
 	if g == nil {
 		if t.sums >= maxSums {
 			t.keepLargest()
 		}
-		g = &group{steps: make(map[int64]*sums)}
-		t.groups[key.clone()] = g // a key may be a part of much text
+		g = &group{steps: make(map[time.Time]*sums)}
+		for _, f := range t.by {
+			g.values = append(g.values, string(l.textOf(f)))
+		}
+		t.groups[string(t.key)] = g
 	}
 	g.requests++
-	s, made := g.at(at)
+	s, made := g.at(t.at)
 	t.sums += made
-	s.add(rec)
+	s.add(l)
 }
 
 // keepLargest merges all but the largest groups into the one of the others.
@@ -78,11 +98,11 @@ func (t *tally) keepLargest() {
 	if len(t.groups) <= maxGroups {
 		return
 	}
-	keys := slices.SortedFunc(maps.Keys(t.groups), func(a, b groupKey) int {
-		return cmp.Or(cmp.Compare(t.groups[b].requests, t.groups[a].requests), a.compare(b))
+	keys := slices.SortedFunc(maps.Keys(t.groups), func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.groups[b].requests, t.groups[a].requests), cmp.Compare(a, b))
 	})
 	if t.other == nil {
-		t.other = &group{steps: make(map[int64]*sums)}
+		t.other = &group{values: slices.Repeat([]string{otherGroups}, len(t.by)), steps: make(map[time.Time]*sums)}
 	}
 	for _, key := range keys[maxGroups:] {
 		t.other.merge(t.groups[key])
@@ -95,7 +115,7 @@ func (t *tally) keepLargest() {
 }
 
 // at returns the place of a step, and how many places it made.
-func (g *group) at(at int64) (s *sums, made int) {
+func (g *group) at(at time.Time) (s *sums, made int) {
 	if s = g.steps[at]; s == nil {
 		s, made = new(sums), 1
 		g.steps[at] = s
@@ -111,34 +131,29 @@ func (g *group) merge(other *group) {
 	}
 }
 
-func (s *sums) add(rec *Record) {
+func (s *sums) add(l *line) {
 	s.requests++
-	switch {
-	case rec.Status == 499:
+	switch status := l.numberOf(statusField); {
+	case status == 499:
 		s.errors.Left++
-	case rec.Status >= 500:
+	case status >= 500:
 		s.errors.Server++
-	case rec.Status >= 400:
+	case status >= 400:
 		s.errors.Client++
-	case rec.ErrorType != "":
+	case l.hasError():
 		s.errors.Stream++
 	}
-	s.tokens.Input += value(rec.InputTokens)
-	s.tokens.Output += value(rec.OutputTokens)
-	s.tokens.CacheRead += value(rec.CacheReadTokens)
-	s.tokens.CacheWrite += value(rec.CacheWriteTokens)
-	s.tokens.Reasoning += value(rec.ReasoningTokens)
-	s.duration.add(bucket(rec.Duration), 1)
-	if rec.TTFT > 0 {
-		s.ttft.add(bucket(rec.TTFT), 1)
+	if string(l.textOf(endpointField)) != countTokens { // they were not used
+		s.tokens.Input += l.numberOf(inputField)
+		s.tokens.Output += l.numberOf(outputField)
+		s.tokens.CacheRead += l.numberOf(cacheReadField)
+		s.tokens.CacheWrite += l.numberOf(cacheWriteField)
+		s.tokens.Reasoning += l.numberOf(reasoningField)
 	}
-}
-
-func value(n *int64) int64 {
-	if n == nil {
-		return 0
+	s.duration.add(bucket(l.microsOf(durationField)), 1)
+	if us := l.microsOf(ttftField); us > 0 {
+		s.ttft.add(bucket(us), 1)
 	}
-	return *n
 }
 
 func (s *sums) merge(other *sums) {
@@ -168,22 +183,19 @@ func (s *sums) sum() Sum {
 	}
 }
 
-// stats returns the answer, but for its times.
-func (t *tally) stats() Stats {
+// stats returns the answer, but for what the query says.
+func (t *tally) stats() (stats Stats) {
 	t.keepLargest()
-	stats := Stats{Step: t.step.Seconds(), By: t.by.String(), PercentileError: percentileError}
-	all := group{steps: make(map[int64]*sums)}
-	take := func(key groupKey, g *group) {
-		all.merge(g)
-		if t.by != (Grouping{}) {
-			stats.Groups = append(stats.Groups, t.by.group(key, g.sum(), t.points(g)))
-		}
-	}
-	for key, g := range t.groups {
-		take(key, g)
-	}
+	all := group{steps: make(map[time.Time]*sums)}
+	groups := slices.Collect(maps.Values(t.groups))
 	if t.other != nil {
-		take(t.by.of(otherGroups, otherGroups, otherGroups), t.other)
+		groups = append(groups, t.other)
+	}
+	for _, g := range groups {
+		all.merge(g)
+		if len(t.by) > 0 {
+			stats.Groups = append(stats.Groups, t.answer(g))
+		}
 	}
 	stats.Sum = all.sum()
 	stats.Series = t.points(&all)
@@ -191,6 +203,26 @@ func (t *tally) stats() Stats {
 		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(a.Name, b.Name))
 	})
 	return stats
+}
+
+// answer returns g as it is told.
+func (t *tally) answer(g *group) Group {
+	answer := Group{Name: Name(strings.Join(g.values, ", ")), Sum: g.sum(), Series: t.points(g)}
+	if g == t.other {
+		answer.Name = otherGroups
+	}
+	for i, f := range t.by {
+		value := Name(g.values[i])
+		switch f {
+		case modelField:
+			answer.Model = &value
+		case providerField:
+			answer.Provider = &value
+		case keyField:
+			answer.Key = &value
+		}
+	}
+	return answer
 }
 
 func (g *group) sum() Sum {
@@ -202,11 +234,11 @@ func (g *group) sum() Sum {
 }
 
 func (t *tally) points(g *group) (points []Point) {
-	if t.step == 0 {
+	if t.step.length == 0 {
 		return nil
 	}
-	for _, at := range slices.Sorted(maps.Keys(g.steps)) {
-		points = append(points, Point{time.UnixMilli(at).UTC(), g.steps[at].sum()})
+	for _, at := range slices.SortedFunc(maps.Keys(g.steps), time.Time.Compare) {
+		points = append(points, Point{at, g.steps[at].sum()})
 	}
 	return points
 }

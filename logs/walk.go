@@ -12,12 +12,14 @@ import (
 // then those of lower seq in the files, in blocks of lines.
 type walk struct {
 	store  *Store
-	before uint64                             // where it stands: rows of lower seq are to come; 0: all
-	sieve  *sieve                             // what it lets pass is visited
-	goOn   func() bool                        // asked after each block and now and then within; false ends the walk
-	visit  func(seq uint64, line []byte) bool // line is good until it returns; false ends the walk
+	filter *Filter            // what it chooses is visited,
+	sieve  *sieve             // and this is its sieve
+	before uint64             // where the walk stands: rows of lower seq are to come; 0: all
+	goOn   func() bool        // asked after each block and now and then within; false ends the walk
+	visit  func(l *line) bool // l is good until it returns; false ends the walk
 
 	rows  int
+	line  line
 	space []byte
 	lines [][]byte
 }
@@ -42,7 +44,7 @@ func (w *walk) run() (end bool, err error) {
 
 func (w *walk) files() (end bool, err error) {
 	for {
-		file, seg, err := w.store.openBefore(w.before, w.sieve.earliest)
+		file, seg, err := w.store.openBefore(w.before, w.sieve.since)
 		if err != nil || file == nil {
 			return err == nil, err
 		}
@@ -81,58 +83,41 @@ func (w *walk) file(file *os.File, seg segment) (end bool, err error) {
 	return true, nil
 }
 
-// block goes over lines of no lower seq than lowest. A look at the first line and the
-// last tells whether they are as AppendJSON writes them: who writes a file anew writes
-// all of it.
+// block goes over lines of no lower seq than lowest.
 func (w *walk) block(block []byte, lowest uint64) (goOn bool) {
 	head, _, _ := bytes.Cut(block, newline)
-	first, _, ours := lineHead(head)
-	if ours && first >= w.before { // all of them were visited
+	first, known := lineSeq(head)
+	if known && first >= w.before { // all of them were visited
 		return true
 	}
-	if ours && first >= lowest && !w.sieve.passes(block) && endsOurs(block) {
-		w.before = first
-		return w.goOn()
-	}
-	w.lines = w.lines[:0]
-	for len(block) > 0 {
-		line, rest, _ := bytes.Cut(block, newline)
-		w.lines = append(w.lines, line)
-		block = rest
-	}
-	for _, line := range slices.Backward(w.lines) {
-		seq, stamp, ok := lineHead(line)
-		if !ok {
-			seq, ok = lineSeq(line)
-		}
-		switch {
-		case !ok || seq < lowest: // damaged, or not of this file
-			w.store.damaged.Add(1)
-		case seq >= w.before: // was visited
-		case !w.step(seq, stamp, line):
+	w.lines = w.sieve.passLines(w.lines[:0], block)
+	for _, text := range slices.Backward(w.lines) {
+		if !w.row(text, lowest) {
 			return false
 		}
+	}
+	if known && first >= lowest {
+		w.before = min(w.before, first)
 	}
 	return w.goOn()
 }
 
-// endsOurs tells whether the last line of block is as AppendJSON writes it.
-func endsOurs(block []byte) bool {
-	block = bytes.TrimSuffix(block, newline)
-	_, _, ok := lineHead(block[bytes.LastIndexByte(block, '\n')+1:])
-	return ok
-}
-
-// step takes the next row; stamp is nil if its line is not of lineHead's kind.
-func (w *walk) step(seq uint64, stamp, line []byte) bool {
+// row goes over one line that passed the sieve.
+func (w *walk) row(text []byte, lowest uint64) (goOn bool) {
+	l := &w.line
+	if !l.read(text) || l.seq < lowest { // damaged, or not of this file
+		w.store.damaged.Add(1)
+		return true
+	}
+	if l.seq >= w.before { // it was visited
+		return true
+	}
 	if w.rows++; w.rows%askEvery == 0 && !w.goOn() {
 		return false
 	}
-	if stamp == nil || w.sieve.passesLine(stamp, line) {
-		if !w.visit(seq, line) {
-			return false
-		}
+	if w.sieve.inTime(l.stamp()) && w.filter.match(l) && !w.visit(l) {
+		return false
 	}
-	w.before = seq
+	w.before = l.seq
 	return true
 }

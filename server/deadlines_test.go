@@ -41,7 +41,7 @@ func TestSilenceIsNotAStalledClient(t *testing.T) {
 					p.SetUnencryptedHTTP2(h2)
 					l := pipeListener{make(chan net.Conn), make(chan struct{})}
 					srv := &http.Server{Protocols: &p, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						x := (&Server{}).newExchange(nil, w, r)
+						x := (&Server{}).newExchange(&gateway{}, w, r)
 						x.recording = recordNever
 						defer x.finish(r)
 						io.WriteString(x, "data: 1\n\n")

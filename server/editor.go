@@ -97,6 +97,7 @@ func putConfig(x *exchange, r *http.Request) {
 	faults, warnings := x.gateway.config.Check(u, mode)
 	switch {
 	case r.URL.Query().Get("check") == "1":
+		x.recording = recordFailures // nothing has changed
 		x.sendJSON(http.StatusOK, map[string]any{"faults": faults, "warnings": warnings})
 		return
 	case len(faults) > 0:
@@ -159,6 +160,7 @@ func writeWhole(path string, text []byte, mode os.FileMode) error {
 	}
 	defer os.Remove(temp.Name())
 	_, err = temp.Write(text)
+	keepOwner(temp, path)
 	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 	if err != nil {
 		return err

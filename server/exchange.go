@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
+	"log"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -65,13 +64,9 @@ func (s *Server) newExchange(g *gateway, w http.ResponseWriter, r *http.Request)
 		ResponseWriter: w, server: s, gateway: g, control: http.NewResponseController(w),
 		dialect: pathDialect(r), start: time.Now(), declared: -1, multiplexed: r.ProtoMajor == 2,
 	}
-	remote, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		remote = r.RemoteAddr
-	}
 	x.rec = logs.Record{
 		Time: x.start, ID: "req_" + rand.Text(), Method: r.Method, Path: r.URL.Path,
-		Client: r.UserAgent(), Remote: remote,
+		Client: r.UserAgent(), Remote: peer(r, g.trusted),
 	}
 	ids := []string{x.rec.ID}
 	w.Header()["X-Request-Id"] = ids
@@ -155,6 +150,7 @@ func (x *exchange) finish(r *http.Request) {
 		x.record()
 	}
 	if x.aborted {
+		x.breakOff(r)
 		panic(http.ErrAbortHandler)
 	}
 	x.renewDeadline() // for what ends the reply
@@ -166,6 +162,30 @@ func (x *exchange) finish(r *http.Request) {
 	}
 }
 
+// breakOff lets what was sent of a reply arrive before the connection breaks, so that the client sees that it is cut. One of
+// HTTP/1.0 takes the end of the connection for the end of the reply: only a reset tells it.
+func (x *exchange) breakOff(r *http.Request) {
+	if x.status == 0 || x.multiplexed {
+		return
+	}
+	x.FlushError()
+	if r.ProtoAtLeast(1, 1) {
+		return
+	}
+	conn, _, err := x.control.Hijack()
+	if err != nil {
+		return
+	}
+	raw := conn
+	for wrapped, ok := raw.(interface{ NetConn() net.Conn }); ok; wrapped, ok = raw.(interface{ NetConn() net.Conn }) {
+		raw = wrapped.NetConn()
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	raw.Close()
+}
+
 // recovered answers a panic with p where nothing was sent yet, else has the connection
 // broken. The value may hold a secret: stderr shows its type only.
 func (x *exchange) recovered(p any) {
@@ -173,7 +193,7 @@ func (x *exchange) recovered(p any) {
 		x.aborted = true
 		return
 	}
-	fmt.Fprintf(os.Stderr, "proxycast: request %s: panic of type %T\n%s", x.rec.ID, p, debug.Stack())
+	log.Printf("proxycast: request %s: panic of type %T\n%s", x.rec.ID, p, debug.Stack())
 	x.rec.ErrorType, x.recording = "internal", recordAlways
 	if x.status != 0 {
 		x.aborted = true
@@ -190,8 +210,17 @@ func (x *exchange) record() {
 	x.rec.Status = cmp.Or(x.rec.Status, x.status, http.StatusOK)
 	x.rec.Duration = time.Since(x.start)
 	x.rec.ResponseBytes = x.written
-	x.server.metrics.observe(&x.rec)
-	x.server.add(&x.rec)
+	switch refused := x.rec.Key == "" && x.rec.Status >= 400; {
+	case refused:
+		x.server.metrics.observe(&x.rec)
+		x.server.refusals.take(&x.rec, x.server.add)
+	case x.recording == recordOperator:
+		x.traceOperator()
+		x.server.add(&x.rec)
+	default:
+		x.server.metrics.observe(&x.rec)
+		x.server.add(&x.rec)
+	}
 }
 
 // fail answers with an error of the gateway's own, in the dialect of the path:

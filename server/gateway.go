@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"os"
 	"strings"
 
 	"proxycast/auth"
@@ -21,6 +23,8 @@ type gateway struct {
 	keys        *auth.Keys
 	proxy       *upstream.Proxy
 	buffers     *upstream.Buffers
+	mask        *strings.Replacer // of secrets, in what is said to the operator
+	trusted     []netip.Prefix    // proxies
 	cors        http.Handler
 	crossOrigin *http.CrossOriginProtection // nil: keys are asked for
 }
@@ -59,12 +63,38 @@ func (s *Server) noteReload(err error) {
 func (s *Server) Reload(cfg *Config) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	g, err := s.compile(cfg, s.gateway.Load(), s.loaded.Load().Server.Host)
+	old := s.loaded.Load().Server
+	g, err := s.compile(cfg, s.gateway.Load(), old.Host)
+	if err == nil && old.TLS.Cert != "" && old.TLS == cfg.Server.TLS {
+		err = s.renewCertificate(old.TLS)
+	}
 	if err == nil {
 		s.gateway.Store(g)
 	}
 	s.noteReload(err)
 	return err
+}
+
+// renewCertificate takes over what the files of the certificate hold now.
+func (s *Server) renewCertificate(files config.TLS) error {
+	cert, err := loadCertificate(files)
+	if err == nil {
+		s.certificate.Store(cert)
+	}
+	return err
+}
+
+// Check tells what would keep a config from being put in force, beyond what Load has told: the files that it names.
+func Check(cfg *Config) error {
+	faults := []error{cfg.Auth.CheckFiles()}
+	if cfg.Server.TLS.Cert != "" {
+		_, err := loadCertificate(cfg.Server.TLS)
+		faults = append(faults, err)
+	}
+	if info, err := os.Stat(cfg.Logs.File); err == nil && !info.Mode().IsRegular() {
+		faults = append(faults, fmt.Errorf("logs: file: %s is not a regular file", cfg.Logs.File))
+	}
+	return errors.Join(faults...)
 }
 
 // errOpen refuses to switch keys off while other machines can reach the listener.
@@ -101,9 +131,9 @@ func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, e
 	if !cfg.Auth.Enabled && !config.IsLoopback(host) {
 		return nil, errOpen
 	}
-	g = &gateway{config: cfg, buffers: prev.buffers}
-	if prev.config == nil || prev.config.Server.MaxInflightBytes != cfg.Server.MaxInflightBytes {
-		g.buffers = upstream.NewBuffers(cfg.Server.MaxInflightBytes)
+	g = &gateway{config: cfg, buffers: prev.buffers, trusted: config.Prefixes(cfg.Server.TrustedProxies)}
+	if limit, body := cfg.Server.MaxInflightBytes, cfg.Server.MaxBody; prev.config == nil || prev.config.Server.MaxInflightBytes != limit || prev.config.Server.MaxBody != body {
+		g.buffers = upstream.NewBuffers(limit, max(body, limit/2))
 	}
 	cross := cfg.CORS
 	var errKeys, errProxy, errTrust error
@@ -116,6 +146,7 @@ func (s *Server) compile(cfg *Config, prev *gateway, host string) (g *gateway, e
 	if err := errors.Join(errKeys, errProxy, errCORS, errTrust); err != nil {
 		return nil, err
 	}
+	g.mask = maskOf(cfg.Secrets())
 	g.cors = middleware(http.HandlerFunc(s.dispatch))
 	return g, nil
 }

@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"proxycast/auth"
 	"proxycast/server/config"
 )
 
@@ -31,7 +31,9 @@ var ErrBind = errors.New("server: cannot listen")
 const (
 	headerTimeout   = 10 * time.Second
 	idleTimeout     = 120 * time.Second
-	maxHeader       = 256 << 10
+	maxHeader       = 32 << 10
+	maxHeaderFields = 100
+	maxCertificate  = 1 << 20                // bytes of a TLS file
 	unusedGrace     = 200 * time.Millisecond // at shutdown, for a connection that has not sent a byte
 	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
 	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is given up
@@ -171,7 +173,7 @@ func (s *Server) exchangeAddress(now *listener, settings config.Settings) (*list
 	if again != nil {
 		return now, errors.Join(err, again)
 	}
-	back := newListener(now.settings, now.cert, newLease(bound)) // the certificate's files may be gone
+	back := newListener(now.settings, s.certificate.Load(), newLease(bound)) // the certificate's files may be gone
 	back.serve(s)
 	return back, err
 }
@@ -195,11 +197,10 @@ type listener struct {
 func (s *Server) listen(cfg config.Settings, now *listener) (*listener, error) {
 	var cert *tls.Certificate
 	if cfg.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("server: tls: %w", err)
+		var err error
+		if cert, err = loadCertificate(cfg.TLS); err != nil {
+			return nil, err
 		}
-		cert = &pair
 	}
 	if now != nil && now.settings.Host == cfg.Host && now.settings.Port == cfg.Port {
 		return newListener(cfg, cert, &lease{socket: now.lease.socket}), nil
@@ -218,6 +219,23 @@ func newListener(cfg config.Settings, cert *tls.Certificate, l *lease) *listener
 	}
 	v.requests, v.end = context.WithCancelCause(context.Background())
 	return v
+}
+
+// loadCertificate reads a certificate and its key.
+func loadCertificate(files config.TLS) (*tls.Certificate, error) {
+	chain, _, err := auth.ReadFile(files.Cert, maxCertificate)
+	if err != nil {
+		return nil, fmt.Errorf("server: tls.cert: %w", err)
+	}
+	key, _, err := auth.ReadFile(files.Key, maxCertificate)
+	if err != nil {
+		return nil, fmt.Errorf("server: tls.key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return nil, fmt.Errorf("server: tls: %w", err)
+	}
+	return &pair, nil
 }
 
 // bind listens on the configured address. One that cannot be had is ErrBind.
@@ -244,7 +262,9 @@ func (v *listener) serve(s *Server) {
 		ln = netutil.LimitListener(ln, v.settings.MaxConnections)
 	}
 	if v.cert != nil {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{*v.cert}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
+		s.certificate.Store(v.cert)
+		newest := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil }
+		ln = tls.NewListener(ln, &tls.Config{GetCertificate: newest, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
 	}
 	v.srv = &http.Server{
 		Handler:                      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.answer(s, w, r) }),
@@ -254,7 +274,7 @@ func (v *listener) serve(s *Server) {
 		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * before any check
 		BaseContext:                  func(net.Listener) context.Context { return v.requests },
 		ConnState:                    v.conns.track,
-		ErrorLog:                     log.New(os.Stderr, "proxycast: ", 0),
+		ErrorLog:                     log.New(log.Writer(), "proxycast: ", 0),
 	}
 	if addr, ok := v.Addr().(*net.TCPAddr); ok {
 		s.address.Store(addr)
@@ -299,7 +319,7 @@ func (s *Server) retire(v, next *listener) {
 
 // drain ends a listener: gently within its drain time, then at once.
 func (s *Server) drain(v *listener) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.gateway.Load().config.Server.Drain)
+	ctx, cancel := context.WithTimeout(s.hurrying, s.gateway.Load().config.Server.Drain)
 	defer cancel()
 	defer v.end(nil)
 	// Shutdown would wait 5 s for connections that have not sent a byte.

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,7 +86,7 @@ func (x *exchange) pageOfLogs(filter logs.Filter) {
 // that breaks off ends in a broken connection.
 func (x *exchange) exportLines(r *http.Request, filter logs.Filter) {
 	x.begin("application/x-ndjson")
-	x.export(r, filter, func(_ *logs.Record, line []byte) error {
+	x.export(r, filter, func(line []byte) error {
 		if _, err := x.Write(line); err != nil {
 			return err
 		}
@@ -99,16 +101,20 @@ func (x *exchange) exportCSV(r *http.Request, filter logs.Filter) {
 	table := csv.NewWriter(x)
 	table.Write(logs.Fields())
 	row := make([]string, 0, len(logs.Fields()))
-	done := x.export(r, filter, func(rec *logs.Record, _ []byte) error {
-		row = rec.AppendTexts(row[:0])
-		for i, cell := range row {
-			row[i] = plainCell(cell)
-		}
-		return table.Write(row)
+	done := x.export(r, filter, func(line []byte) error {
+		row = logs.AppendTexts(row[:0], line)
+		return table.Write(plainCells(row))
 	})
 	if table.Flush(); done && table.Error() != nil {
 		x.aborted = true
 	}
+}
+
+func plainCells(row []string) []string {
+	for i, cell := range row {
+		row[i] = plainCell(cell)
+	}
+	return row
 }
 
 // plainCell keeps a spreadsheet from taking a text for a formula (OWASP, CSV
@@ -140,10 +146,10 @@ func (x *exchange) begin(contentType string) {
 }
 
 // export sends rows until the last one. It reports whether it came to the end.
-func (x *exchange) export(r *http.Request, filter logs.Filter, send func(rec *logs.Record, line []byte) error) bool {
+func (x *exchange) export(r *http.Request, filter logs.Filter, send func(line []byte) error) bool {
 	var failed error
-	err := x.server.log().Scan(r.Context(), filter, func(rec *logs.Record, line []byte) bool {
-		failed = send(rec, line)
+	err := x.server.log().Scan(r.Context(), filter, func(row logs.Row) bool {
+		failed = send(row.Line)
 		return failed == nil
 	})
 	x.aborted = err != nil || failed != nil
@@ -211,20 +217,18 @@ func (x *exchange) past(ctx context.Context, filter logs.Filter, after, last uin
 		return nil, 0, nil
 	}
 	filter.Limit, filter.Before = 0, last+1
-	err = x.server.log().Scan(ctx, filter, func(rec *logs.Record, line []byte) bool {
+	err = x.server.log().Scan(ctx, filter, func(row logs.Row) bool {
 		switch {
-		case rec.Seq <= after:
+		case row.Seq <= after:
 			return false
 		case len(rows) == want:
-			more = rec.Seq - after
+			more = row.Seq - after
 			return false
 		}
-		rows = append(rows, logs.Row{Seq: rec.Seq, Line: append([]byte(nil), line...)})
+		rows = append(rows, logs.Row{Seq: row.Seq, Line: bytes.Clone(row.Line)})
 		return true
 	})
-	for i, j := 0, len(rows)-1; i < j; i, j = i+1, j-1 {
-		rows[i], rows[j] = rows[j], rows[i]
-	}
+	slices.Reverse(rows)
 	return rows, more, err
 }
 
@@ -279,14 +283,27 @@ func (f *follower) flush() error {
 // showStats answers GET /_stats.
 func showStats(x *exchange, r *http.Request) {
 	query, err := logs.ParseStats(r.URL.Query(), time.Now())
+	format := r.URL.Query().Get("format")
+	if err == nil && format != "" && format != "json" && format != "csv" {
+		err = fmt.Errorf("format=%.20q: want json or csv", format)
+	}
 	if err != nil {
 		x.failQuery(err)
 		return
 	}
 	stats, err := x.server.log().Stats(query)
-	if err != nil {
+	switch {
+	case err != nil:
 		x.failLog(err)
-		return
+	case format == "csv":
+		x.begin("text/csv; charset=utf-8")
+		table := csv.NewWriter(x)
+		for _, row := range stats.Table() {
+			table.Write(plainCells(row))
+		}
+		table.Flush()
+		x.aborted = table.Error() != nil
+	default:
+		x.sendJSON(http.StatusOK, stats)
 	}
-	x.sendJSON(http.StatusOK, stats)
 }

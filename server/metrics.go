@@ -112,7 +112,7 @@ func (m *metrics) observe(rec *logs.Record) {
 		{"input", rec.InputTokens}, {"output", rec.OutputTokens}, {"cache_read", rec.CacheReadTokens},
 		{"cache_write", rec.CacheWriteTokens}, {"reasoning", rec.ReasoningTokens},
 	} {
-		if t.n != nil {
+		if t.n != nil && rec.UsedTokens() {
 			m.tokens.values[labels{rec.Provider, model, t.typ}] += *t.n
 		}
 	}

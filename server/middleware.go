@@ -34,6 +34,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, onLoopback bool)
 	x := s.newExchange(g, w, r)
 	defer x.finish(r)
 	switch {
+	case fields(r.Header) > maxHeaderFields:
+		x.Header()["Connection"] = []string{"close"}
+		x.fail(dialect.Failure{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "too_many_headers",
+			Message: fmt.Sprintf("a request may have %d header fields", maxHeaderFields)}, nil)
 	case !onLoopback && !g.config.Auth.Enabled: // it asks for no keys on the loopback address that it has moved to
 		x.Header()["Connection"] = []string{"close"}
 		x.fail(dialect.Failure{Status: http.StatusServiceUnavailable, Code: "moved", Message: "the gateway has moved to another address"}, nil)
@@ -48,6 +52,14 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, onLoopback bool)
 		}
 		g.cors.ServeHTTP(x, r)
 	}
+}
+
+// fields counts the lines of a header.
+func fields(h http.Header) (n int) {
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
 }
 
 // errForeignHost is what the log says: headers stay out of it.

@@ -206,26 +206,6 @@ func TestProviderTestAndNewKey(t *testing.T) {
 	}
 }
 
-func TestDashboardFiles(t *testing.T) {
-	g := start(t, withKeys)
-	res, _ := g.do("GET", "/_ui/", "")
-	policy := res.Header.Get("Content-Security-Policy")
-	if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") || !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
-		t.Errorf("%d %v", res.StatusCode, res.Header)
-	}
-	if res, _ := g.do("GET", "/_ui/", "", "If-None-Match", res.Header.Get("Etag")); res.StatusCode != 304 {
-		t.Errorf("with its ETag: %d", res.StatusCode)
-	}
-	for path, want := range map[string]int{"/_ui": 302, "/_ui/nothing.js": 404, "/_ui/..%2fserver.go": 404} {
-		if res, _ := g.do("GET", path, ""); res.StatusCode != want {
-			t.Errorf("%s: %d", path, res.StatusCode)
-		}
-	}
-	if res, _ := g.do("GET", "/", "", "Accept", "text/html,*/*"); res.StatusCode != 302 {
-		t.Errorf("a browser at /: %d", res.StatusCode)
-	}
-}
-
 // A gateway under load loses no request to reloads and restarts, on the same
 // address and on a new one.
 func TestRestartUnderLoad(t *testing.T) {

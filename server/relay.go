@@ -6,7 +6,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,14 +29,14 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			return
 		}
 		x.key = key
-		var rep upstream.Report
 		done, err := key.Begin()
 		if err != nil {
 			x.failKey(err)
 			return
 		}
-		defer func() { done(tokens(rep.Usage)) }() // whatever happens, the key gets its place back
-		body, ok := x.readBody(r)
+		tokens := int64(0)
+		defer func() { done(tokens) }() // whatever happens, the key gets its place back
+		body, ok := x.readBody(r, key)
 		if !ok {
 			return
 		}
@@ -55,19 +57,75 @@ func relay(e dialect.Endpoint) func(*exchange, *http.Request, *auth.Key) {
 			x.failKey(err)
 			return
 		}
-		rep = x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
+		if q.OtherModel() && key.HasModels() {
+			body.Release()
+			x.fail(errOtherModel, nil)
+			return
+		}
+		inputGuess := int64(0)
+		if key.HasTokenLimit() { // while the body is here
+			inputGuess = dialect.EstimateTokens(body.Bytes())
+		}
+		dropKeys(r, x.gateway.keys)
+		rep := x.gateway.proxy.Relay(x, r, &q, body, r.PathValue("provider"))
+		if e != dialect.CountTokens { // counted tokens are not used
+			tokens = charge(rep, inputGuess)
+		}
 		x.report(rep)
 	}
 }
 
-// tokens is what a call counts for in a key's limits: what the provider said.
-func tokens(u dialect.Usage) (n int64) {
-	for _, part := range []*int64{u.Input, u.Output} {
-		if part != nil {
-			n += *part
+// dropKeys removes the client's key from where clients of other APIs put it, as in X-Goog-Api-Key or ?key=: it is the
+// gateway's and no provider's.
+func dropKeys(r *http.Request, keys *auth.Keys) {
+	for name, values := range r.Header {
+		switch name {
+		case "Accept", "Accept-Encoding", "Accept-Language", "Connection", "Content-Length", "Content-Type", "User-Agent",
+			"Authorization", "X-Api-Key": // what every request has, and nobody's key or the one that goes no further anyway
+			continue
+		}
+		if !strings.HasPrefix(name, "X-Stainless-") && slices.ContainsFunc(values, keys.Holds) {
+			delete(r.Header, name)
 		}
 	}
-	return n
+	if r.URL.RawQuery == "" {
+		return
+	}
+	pairs := strings.Split(r.URL.RawQuery, "&")
+	kept := slices.DeleteFunc(slices.Clone(pairs), func(pair string) bool {
+		_, raw, _ := strings.Cut(pair, "=")
+		value, err := url.QueryUnescape(raw)
+		return keys.Holds(raw) || err == nil && keys.Holds(value)
+	})
+	if len(kept) < len(pairs) {
+		r.URL.RawQuery = strings.Join(kept, "&")
+	}
+}
+
+// errOtherModel refuses what could make a list of models void.
+var errOtherModel = dialect.Failure{
+	Status: http.StatusBadRequest, Code: "model_ambiguous", Param: "model",
+	Message: `this key is for certain models, and the body names more than one: it may have no "models", no "fallbacks" and nothing like "model" in another case`,
+}
+
+// charge returns the tokens that a call counts for in its key's limits: what the provider said, and a guess where it
+// said nothing or the client left before it could. A call that brought nothing costs nothing.
+func charge(rep upstream.Report, inputGuess int64) int64 {
+	u := rep.Usage
+	if u.Input == nil && u.Output == nil && rep.OutputGuess == 0 {
+		return 0
+	}
+	input, output := inputGuess, rep.OutputGuess
+	if u.Input != nil {
+		input = *u.Input
+	}
+	if u.Output != nil {
+		output = *u.Output
+		if rep.Err != nil { // it was told at the start, as Anthropic does, for what came until then
+			output = max(output, rep.OutputGuess)
+		}
+	}
+	return input + output
 }
 
 // report copies what became of the call into the record, and answers where the
@@ -94,13 +152,17 @@ func (x *exchange) report(rep upstream.Report) {
 }
 
 // readBody reads the request's body, or answers why it does not.
-func (x *exchange) readBody(r *http.Request) (*upstream.Body, bool) {
+func (x *exchange) readBody(r *http.Request, key *auth.Key) (*upstream.Body, bool) {
 	if f := x.refuseBody(r); f != nil {
 		x.fail(*f, errBodyHeaders)
 		return nil, false
 	}
 	src := &progressReader{src: r.Body, x: x}
-	body, err := x.gateway.buffers.Read(src, r.ContentLength, x.gateway.config.Server.MaxBody)
+	holder := key.Name
+	if !x.gateway.config.Auth.Enabled {
+		holder = "" // all are one
+	}
+	body, err := x.gateway.buffers.Read(holder, src, r.ContentLength, x.gateway.config.Server.MaxBody)
 	x.rec.RequestBytes = src.read
 	if err != nil {
 		x.fail(x.bodyFailure(r, err), err)
@@ -148,6 +210,9 @@ func (x *exchange) bodyFailure(r *http.Request, err error) dialect.Failure {
 	case errors.Is(err, upstream.ErrMemoryFull):
 		return dialect.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded",
 			Message: "the gateway holds as many request bytes as server.max_inflight_bytes allows; try again shortly"}
+	case errors.Is(err, upstream.ErrShareFull):
+		return dialect.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded",
+			Message: "this key's requests under way hold its share of server.max_inflight_bytes; try again shortly"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.Header()["Connection"] = []string{"close"}
 		return dialect.Failure{Status: http.StatusRequestTimeout, Code: "request_timeout",

@@ -14,6 +14,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	handle := func(pattern string, policy recording, h handler) { handleRoute(mux, pattern, policy, h) }
 	operator := func(pattern string, h handler) { handle(pattern, recordFailures, authenticate(admin(h))) }
+	change := func(pattern string, h handler) { handle(pattern, recordOperator, authenticate(admin(h))) }
 
 	// Client API: any key. Each call stands under every base that clients use,
 	// and again pinned to one provider.
@@ -36,15 +37,15 @@ func (s *Server) routes() *http.ServeMux {
 	operator("GET /_stats", showStats)
 	operator("GET /_status", showStatus)
 	operator("GET /metrics", showMetrics)
-	operator("POST /_service/stop", setPaused(true))
-	operator("POST /_service/start", setPaused(false))
-	operator("POST /_service/restart", restartService)
-	operator("POST /_service/reload", reloadService)
+	change("POST /_service/stop", setPaused(true))
+	change("POST /_service/start", setPaused(false))
+	change("POST /_service/restart", restartService)
+	change("POST /_service/reload", reloadService)
 	operator("GET /_snippets", showSnippets)
 	operator("GET /_config", showConfig)
-	operator("PUT /_config", putConfig)
-	operator("POST /_keys", newKey)
-	operator("POST /_providers/{name}/test", testProvider)
+	change("PUT /_config", putConfig)
+	change("POST /_keys", newKey)
+	change("POST /_providers/{name}/test", testProvider)
 
 	// Open, and unrecorded.
 	for _, path := range []string{"/livez", "/health", "/healthz"} {
@@ -57,8 +58,8 @@ func (s *Server) routes() *http.ServeMux {
 	handle("GET /_ui", recordFailures, toDashboard)
 	handle("GET /_ui/{file...}", recordFailures, showPage)
 	handle("GET /_ui/session", recordFailures, showSession)
-	handle("POST /_ui/login", recordFailures, login)
-	handle("POST /_ui/logout", recordFailures, logout)
+	handle("POST /_ui/login", recordOperator, login)
+	handle("POST /_ui/logout", recordOperator, logout)
 
 	for _, method := range []string{"GET", "POST"} { // Claude Code's probes
 		handle(method+" /api/hello", recordNever, acknowledge)
@@ -81,7 +82,8 @@ type recording int
 
 const (
 	recordAlways   recording = iota // the client API, and what has no route
-	recordFailures                  // operators and the dashboard: what was refused, or failed
+	recordFailures                  // what operators and the dashboard read: what was refused, or failed
+	recordOperator                  // what operators change, and their logins: always, as an operator's
 	recordClients                   // what the dashboard reads too: every client's request, of the dashboard's own the failures
 	recordNever                     // open routes and preflights
 )
@@ -90,7 +92,7 @@ const (
 func (x *exchange) recorded() bool {
 	failed := x.status >= http.StatusBadRequest || x.rec.ErrorType != ""
 	switch x.recording {
-	case recordAlways:
+	case recordAlways, recordOperator:
 		return true
 	case recordFailures:
 		return failed

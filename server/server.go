@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -38,6 +39,8 @@ type Server struct {
 	followers atomic.Int64 // of the request log
 	metrics   *metrics
 	sessions  sessions
+	logins    loginFailures
+	refusals  refusals
 
 	store    atomic.Pointer[logs.Store]
 	swapping sync.RWMutex // held for reading while a record is added
@@ -47,16 +50,20 @@ type Server struct {
 	reloadFault atomic.Pointer[string]      // of the last reload; nil: it was good
 	restarts    chan restart                // taken by Run
 	address     atomic.Pointer[net.TCPAddr] // that Run listens on
-	saving      sync.Mutex                  // one write of the config file at a time
+	certificate atomic.Pointer[tls.Certificate]
+	saving      sync.Mutex // one write of the config file at a time
 
 	stopping context.Context // ends when the drain begins: what would not end by itself ends with it
 	stop     context.CancelFunc
+	hurrying context.Context // ends when the drain is to end
+	hurry    context.CancelFunc
 }
 
 // New makes a Server of cfg that records into store.
 func New(cfg *Config, store *logs.Store) (*Server, error) {
 	s := &Server{started: time.Now(), metrics: newMetrics(), pages: loadPages(), restarts: make(chan restart)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.hurrying, s.hurry = context.WithCancel(context.Background())
 	s.mux = s.routes()
 	g, err := s.compile(cfg, &gateway{}, cfg.Server.Host)
 	if err != nil {
@@ -93,7 +100,16 @@ func openLog(cfg *Config) (*logs.Store, error) {
 }
 
 // Close closes the request log. Run must have returned.
-func (s *Server) Close() error { return s.log().Close() }
+func (s *Server) Close() error {
+	s.refusals.end(s.add)
+	return s.log().Close()
+}
+
+// Hurry has the drain end at once: requests under way are told that the gateway ends, and recorded.
+func (s *Server) Hurry() { s.hurry() }
+
+// Hurried reports whether Hurry was called.
+func (s *Server) Hurried() bool { return s.hurrying.Err() != nil }
 
 // log returns the request log. A restart may put another in its place and close it.
 func (s *Server) log() *logs.Store { return s.store.Load() }

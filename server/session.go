@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 const (
 	sessionCookie   = "proxycast_session"
 	sessionLifetime = 24 * time.Hour
-	maxSessions     = 256
+	maxSessions     = 16 // of one key: another login ends the oldest
 	maxLoginBody    = 4 << 10
 )
 
@@ -39,10 +40,19 @@ func (s *sessions) begin(key string, now time.Time) (value string) {
 	value = rand.Text() + rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	same, oldest := 0, [sha256.Size]byte{}
 	for digest, open := range s.open {
-		if now.After(open.ends) || len(s.open) >= maxSessions {
+		switch {
+		case now.After(open.ends):
 			delete(s.open, digest)
+		case open.header.Get("X-Api-Key") == key:
+			if same++; same == 1 || open.ends.Before(s.open[oldest].ends) {
+				oldest = digest
+			}
 		}
+	}
+	if same >= maxSessions {
+		delete(s.open, oldest)
 	}
 	if s.open == nil {
 		s.open = map[[sha256.Size]byte]session{}
@@ -128,17 +138,26 @@ func login(x *exchange, r *http.Request) {
 		x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_body", Message: `send {"key": "…"}`}, nil)
 		return
 	}
+	now := time.Now()
+	if wait := x.server.logins.wait(x.rec.Remote, now); wait > 0 {
+		x.Header()["Retry-After"] = []string{strconv.Itoa(int(wait.Seconds()) + 1)}
+		x.fail(dialect.Failure{Status: http.StatusTooManyRequests, Code: "too_many_logins", Message: "too many logins failed from this address; wait a minute"}, nil)
+		return
+	}
 	key, err := x.gateway.keys.Check(http.Header{"X-Api-Key": {form.Key}})
 	if err != nil {
+		x.server.logins.note(x.rec.Remote, now)
 		x.failKey(err)
 		return
 	}
+	x.rec.Key = key.Name
 	if !key.Admin {
+		x.server.logins.note(x.rec.Remote, now)
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "admin_only", Message: "the dashboard takes an admin key"}, nil)
 		return
 	}
 	http.SetCookie(x, &http.Cookie{
-		Name: sessionCookie, Value: x.server.sessions.begin(form.Key, time.Now()), Path: "/", MaxAge: int(sessionLifetime.Seconds()),
+		Name: sessionCookie, Value: x.server.sessions.begin(form.Key, now), Path: "/", MaxAge: int(sessionLifetime.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	})
 	x.WriteHeader(http.StatusNoContent)
@@ -149,6 +168,9 @@ func logout(x *exchange, r *http.Request) {
 	if err := sameOrigin.Check(r); err != nil {
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "cross_origin", Message: "the logout is for the dashboard's own page"}, nil)
 		return
+	}
+	if key := x.session(r); key != nil {
+		x.rec.Key = key.Name
 	}
 	x.server.sessions.end(r)
 	http.SetCookie(x, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"proxycast/internal_test/harness"
 	"proxycast/server"
 )
 
@@ -96,11 +97,11 @@ func TestSnippetUnknown(t *testing.T) {
 // A shell runs the snippets for shells, with the client replaced by a program
 // that shows what it was given.
 func TestSnippetShell(t *testing.T) {
-	sh := needTool(t, "sh", "a POSIX shell")
+	sh := harness.NeedTool(t, "sh", "a POSIX shell")
 	dir := t.TempDir()
-	placeFile(t, filepath.Join(dir, "key"), "secret-key\n", 0o600)
-	placeFile(t, filepath.Join(dir, "curl"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n", 0o755)
-	placeFile(t, filepath.Join(dir, "claude"), "#!/bin/sh\nenv | grep ^ANTHROPIC_ | sort\n", 0o755)
+	harness.PlaceFile(t, filepath.Join(dir, "key"), "secret-key\n", 0o600)
+	harness.PlaceFile(t, filepath.Join(dir, "curl"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n", 0o755)
+	harness.PlaceFile(t, filepath.Join(dir, "claude"), "#!/bin/sh\nenv | grep ^ANTHROPIC_ | sort\n", 0o755)
 	values := oddValues()
 	values.Key = "$(cat '" + filepath.Join(dir, "key") + "')"
 	run := func(client string, values server.SnippetValues) string {
@@ -175,9 +176,9 @@ func TestSnippetSyntax(t *testing.T) {
 	} {
 		t.Run(c.client, func(t *testing.T) {
 			t.Parallel()
-			program := needTool(t, c.language, c.install)
+			program := harness.NeedTool(t, c.language, c.install)
 			file := filepath.Join(t.TempDir(), c.file)
-			placeFile(t, file, snippet(t, c.client, oddValues()), 0o644)
+			harness.PlaceFile(t, file, snippet(t, c.client, oddValues()), 0o644)
 			args := []string{"--check", file}
 			if c.language == "python3" {
 				args = []string{"-c", "import ast, sys; ast.parse(open(sys.argv[1], encoding='utf-8').read())", file}
@@ -186,33 +187,6 @@ func TestSnippetSyntax(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
-	}
-}
-
-// needTool returns the program's path. Without it, the test is skipped, or fails
-// when all tests were asked for.
-func needTool(t *testing.T, name, install string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("PROXYCAST_FULL") == "1":
-		t.Fatalf("needs %s: %s", name, install)
-	default:
-		t.Skipf("needs %s: %s", name, install)
-	}
-	return ""
-}
-
-// placeFile writes a file, and the folders to it.
-func placeFile(t *testing.T, path, text string, mode os.FileMode) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -2,106 +2,146 @@ package upstream
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 )
 
-// ErrBodyTooLarge and ErrMemoryFull are what Buffers.Read refuses a body with.
+// Why Buffers.Read refuses a body.
 var (
 	ErrBodyTooLarge = errors.New("upstream: the request body is larger than max_body")
 	ErrMemoryFull   = errors.New("upstream: the bodies under way have reached max_inflight_bytes")
+	ErrShareFull    = errors.New("upstream: the bodies of one key have reached its share of max_inflight_bytes")
 )
 
 // Sizes of the pooled buffers. A larger body gets a buffer of its own. What lies in
 // the pools goes with the next collections of garbage: a burst of large prompts does
 // not stay resident.
-var bodySizes = [...]int{4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20}
+var bodySizes = [...]int64{4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20}
 
-// Buffers holds the request bodies under way: it admits them by bytes and
-// reuses the memory of the small ones. Safe for concurrent use.
+// maxAnnounced is how much room a body gets on its Content-Length alone. More comes as it arrives.
+const maxAnnounced = 1 << 20
+
+// Buffers is the memory for what is held of requests under way: their bodies, and replies until they commit. It admits
+// by bytes, in all and for each holder, and reuses the buffers of small bodies. Safe for concurrent use.
 type Buffers struct {
-	limit int64
-	inUse atomic.Int64
-	pools [len(bodySizes)]sync.Pool
+	limit, share int64
+	pools        [len(bodySizes)]sync.Pool
+
+	mu      sync.Mutex
+	inUse   int64
+	holders map[string]int64
 }
 
-// NewBuffers returns Buffers that hold at most limit bytes at a time.
-func NewBuffers(limit int64) *Buffers {
-	b := &Buffers{limit: limit}
+// NewBuffers returns Buffers that hold at most limit bytes at a time, and at most share bytes for one holder.
+func NewBuffers(limit, share int64) *Buffers {
+	b := &Buffers{limit: limit, share: share, holders: map[string]int64{}}
 	for i, size := range bodySizes {
-		b.pools[i].New = func() any { return &Body{buffers: b, class: i, buf: make([]byte, 0, size)} }
+		b.pools[i].New = func() any { return &Body{class: i, buf: make([]byte, 0, size)} }
 	}
 	return b
 }
 
-// InUse returns the bytes that bodies hold now.
-func (b *Buffers) InUse() int64 { return b.inUse.Load() }
-
-func (b *Buffers) reserve(n int64) bool {
-	if b.inUse.Add(n) > b.limit {
-		b.inUse.Add(-n)
-		return false
-	}
-	return true
+// InUse returns the bytes that are held now.
+func (b *Buffers) InUse() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.inUse
 }
 
-// get returns an empty body with room for at least size bytes, or nil when the
-// memory is full.
-func (b *Buffers) get(size int64) *Body {
-	size = max(size, int64(bodySizes[0]))
-	if !b.reserve(size) {
+// reserve counts n more bytes for a holder; the empty name has no share to keep to. The error is ErrMemoryFull or
+// ErrShareFull.
+func (b *Buffers) reserve(holder string, n int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch held := b.holders[holder]; {
+	case b.inUse+n > b.limit:
+		return ErrMemoryFull
+	case holder != "" && held+n > b.share:
+		return ErrShareFull
+	default:
+		b.inUse += n
+		b.holders[holder] = held + n
 		return nil
 	}
-	class := 0
-	for class < len(bodySizes) && int64(bodySizes[class]) < size {
-		class++
-	}
-	var body *Body
-	if class < len(bodySizes) {
-		body = b.pools[class].Get().(*Body)
-		body.buf = body.buf[:0]
-	} else {
-		body = &Body{buffers: b, class: class, buf: make([]byte, 0, size)}
-	}
-	body.reserved = size
-	body.refs.Store(1)
-	return body
 }
 
-// Read reads a whole body from src into one buffer. size is the declared
-// length, or -1: then the buffer grows by doubling. More than max bytes is
-// ErrBodyTooLarge; a full memory is ErrMemoryFull; other errors are src's.
+// free gives n reserved bytes back.
+func (b *Buffers) free(holder string, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inUse -= n
+	if b.holders[holder] -= n; b.holders[holder] == 0 {
+		delete(b.holders, holder)
+	}
+}
+
+// get returns a body that begins with the bytes of smaller, which is released, and has room for at least size bytes. smaller
+// may be nil.
+func (b *Buffers) get(holder string, size int64, smaller *Body) (*Body, error) {
+	class := 0
+	for class < len(bodySizes) && bodySizes[class] < size {
+		class++
+	}
+	pooled := class < len(bodySizes)
+	if pooled {
+		size = bodySizes[class]
+	}
+	more := size
+	if smaller != nil {
+		more -= int64(cap(smaller.buf)) // the two are together for the time of a copy only
+	}
+	if err := b.reserve(holder, more); err != nil {
+		return nil, err
+	}
+	var body *Body
+	if pooled {
+		body = b.pools[class].Get().(*Body)
+	} else {
+		body = &Body{class: class, buf: make([]byte, 0, size)}
+	}
+	body.buf, body.buffers, body.holder = body.buf[:0], b, holder
+	body.refs.Store(1)
+	if smaller != nil {
+		body.buf = append(body.buf, smaller.buf...)
+		smaller.recycle()
+	}
+	return body, nil
+}
+
+// Read reads a whole body from src into one buffer. holder is whose share it counts in. size is the declared
+// length, or -1; the buffer has at most maxAnnounced bytes to begin with and grows by doubling. More than max bytes is
+// ErrBodyTooLarge; ErrMemoryFull and ErrShareFull leave no room; other errors are src's.
 // The caller releases the body.
-func (b *Buffers) Read(src io.Reader, size, max int64) (*Body, error) {
+func (b *Buffers) Read(holder string, src io.Reader, size, max int64) (*Body, error) {
 	if size > max {
 		return nil, ErrBodyTooLarge
 	}
-	body := b.get(size)
-	if body == nil {
-		return nil, ErrMemoryFull
+	most := max + 1 // bytes that are ever held: one more than are allowed shows that there are too many
+	if size >= 0 {
+		most = size
+	}
+	body, err := b.get(holder, min(size, maxAnnounced), nil)
+	if err != nil {
+		return nil, err
 	}
 	for {
-		if int64(len(body.buf)) == body.reserved && int64(len(body.buf)) != size {
-			larger := b.get(min(2*body.reserved, max+1))
-			if larger == nil {
+		if len(body.buf) == cap(body.buf) && int64(len(body.buf)) < most {
+			larger, err := b.get(holder, min(2*int64(cap(body.buf)), most), body)
+			if err != nil {
 				body.Release()
-				return nil, ErrMemoryFull
+				return nil, err
 			}
-			larger.buf = append(larger.buf, body.buf...)
-			body.Release()
 			body = larger
 		}
-		room := body.buf[len(body.buf):body.reserved]
+		room := body.buf[len(body.buf):cap(body.buf)]
 		if len(room) == 0 { // all of a declared size is here; what follows is the end
 			room = make([]byte, 1)
 		}
 		n, err := src.Read(room)
-		if int64(len(body.buf)+n) > body.reserved {
-			err = fmt.Errorf("upstream: the body is longer than its Content-Length")
-			n = 0
+		if int64(len(body.buf)+n) > most && size >= 0 {
+			err, n = errors.New("upstream: the body is longer than its Content-Length"), 0
 		}
 		body.buf = body.buf[:len(body.buf)+n]
 		if int64(len(body.buf)) > max {
@@ -121,17 +161,17 @@ func (b *Buffers) Read(src io.Reader, size, max int64) (*Body, error) {
 // after Release and after every reader of it has been closed, because
 // http.Transport may read a request's body after RoundTrip has returned.
 type Body struct {
-	buffers  *Buffers
-	class    int
-	buf      []byte
-	reserved int64
-	refs     atomic.Int32
+	buffers *Buffers
+	holder  string
+	class   int    // of its size, in bodySizes
+	buf     []byte // its capacity is what is reserved
+	refs    atomic.Int32
 }
 
 // Bytes returns the body. It must not be used after Release.
 func (b *Body) Bytes() []byte { return b.buf }
 
-// Release returns up the caller's hold on the body.
+// Release gives up the caller's hold on the body.
 func (b *Body) Release() {
 	switch refs := b.refs.Add(-1); {
 	case refs > 0:
@@ -139,7 +179,12 @@ func (b *Body) Release() {
 	case refs < 0:
 		panic("upstream: a body was released twice")
 	}
-	b.buffers.inUse.Add(-b.reserved)
+	b.buffers.free(b.holder, int64(cap(b.buf)))
+	b.recycle()
+}
+
+// recycle keeps the buffer for another body, if it is one of the pooled sizes.
+func (b *Body) recycle() {
 	if b.class < len(bodySizes) {
 		b.buffers.pools[b.class].Put(b)
 	}

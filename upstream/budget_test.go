@@ -92,7 +92,7 @@ func TestAttemptsStayWithinTheBudget(t *testing.T) {
 			providers = append(providers, ProviderConfig{Name: name, Type: typeOpenAI, BaseURL: "http://localhost", APIKeys: []string{"k1", "k2"},
 				Timeouts: Timeouts{Headers: 5 * time.Second, FirstToken: 10 * time.Second, Total: time.Minute}})
 		}
-		buffers := NewBuffers(1 << 30)
+		buffers := NewBuffers(1<<30, 1<<40)
 		outcomes := map[string]int{}
 		for run := range 10_000 {
 			complete := ""
@@ -110,7 +110,7 @@ func TestAttemptsStayWithinTheBudget(t *testing.T) {
 				provider.transport = faults
 			}
 			text := `{"model":"m","stream":true,"stream_options":{}}`
-			body, err := buffers.Read(strings.NewReader(text), int64(len(text)), 1<<20)
+			body, err := buffers.Read("", strings.NewReader(text), int64(len(text)), 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}

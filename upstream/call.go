@@ -3,148 +3,146 @@ package upstream
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"proxycast/upstream/dialect"
 )
 
+// call is one relayed request, over all attempts.
+type call struct {
+	client    *http.Request
+	request   *dialect.Request
+	body      *Body
+	released  bool
+	keepalive time.Duration
+	answer    *answer
+	attempts  int
+}
+
+// release lets go of the request's body, which no further attempt needs.
+func (c *call) release() {
+	if !c.released {
+		c.released = true
+		c.body.Release()
+	}
+}
+
 // attempt is one call of one target.
 type attempt struct {
+	*call
 	target
-	proxy    *Proxy
-	client   *http.Request
-	request  *dialect.Request
-	speaks   dialect.Endpoint // what the client speaks
-	takes    dialect.Endpoint // what the provider takes
-	body     *Body
-	release  func() // gives up Relay's hold on body
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	takes    dialect.Endpoint // what the provider is called at
+	hold     bool             // another attempt is possible: nothing passes before content does
+	complete bool             // nothing passes before the stream is complete, if hold
 	deadline *deadline
 	key      int  // index of the credential, -1: none
 	metered  bool // include_usage was added: its event is removed again
-	hold     bool // another attempt is possible: nothing passes before content does
-	complete bool // nothing passes before the stream is complete, if hold
 
-	entered   bool           // it has a place at the provider
-	asked     time.Time      // then
-	response  *http.Response // nil: err tells why
-	err       *Error
-	problem   []byte // the body of an error status, as JSON; nil: it was none
-	reply     *reply // of a success status
-	blameless bool   // it failed by a limit of ours, which says nothing about the target
-	ended     bool
+	entered  bool           // it has a place at the provider
+	asked    time.Time      // then
+	response *http.Response // nil: none came
+	reply    *reply         // of a success status
+	problem  *Body          // the body of an error status
 }
 
-func (p *Proxy) newAttempt(plan *plan, client *http.Request, q *dialect.Request, body *Body, release func()) *attempt {
-	t := plan.target()
-	a := &attempt{target: t, proxy: p, client: client, request: q, speaks: q.Endpoint, takes: q.Endpoint, body: body, release: release, hold: plan.left > 0, complete: plan.complete}
-	a.ctx, a.cancel = context.WithCancelCause(client.Context())
-	a.deadline = newDeadline(t.provider.config.Name, t.provider.config.Timeouts, a.cancel)
-	a.metered = a.takes == dialect.ChatCompletions && q.Stream && !q.HasStreamOptions() && t.provider.config.StreamUsage
+func (c *call) newAttempt(t target, hold, complete bool) *attempt {
+	c.attempts++
+	a := &attempt{call: c, target: t, takes: c.request.Endpoint, hold: hold, complete: complete}
+	a.deadline = newDeadline(c.client.Context(), t.provider.config.Name, t.provider.config.Timeouts)
+	a.metered = a.takes == dialect.ChatCompletions && c.request.Stream && !c.request.HasStreamOptions() && t.provider.config.StreamUsage
 	a.key = t.provider.keys.pick(a.deadline.start)
 	return a
 }
 
-// end lets go of the provider's call, whatever its state, and notes what it says
-// about the target. A second end does nothing.
-func (a *attempt) end(rep *Report) {
-	if a.ended {
-		return
-	}
-	a.ended = true
+// close gives back what the attempt has taken, and cancels the provider's call if it still runs.
+func (a *attempt) close() {
 	if a.response != nil {
 		a.response.Body.Close()
 	}
 	if a.reply != nil {
 		a.reply.freeHeld()
 	}
+	if a.problem != nil {
+		a.problem.Release()
+	}
 	a.deadline.stop()
-	a.cancel(nil)
 	if a.entered {
 		a.provider.gate.leave()
 	}
-	failure := a.err
-	if failure == nil {
-		failure = rep.Err
-	}
-	switch {
-	case failure == nil:
-		a.proxy.health.succeeded(a.name())
-	case a.blameless, a.client.Context().Err() != nil, failure.Status == statusClientGone,
-		failure.Status == http.StatusTooManyRequests && len(a.provider.keys.keys) > 1: // that rests the key
-		a.proxy.health.abstained(a.name())
-	case failure.Status >= 500, failure.Status == http.StatusRequestTimeout, failure.Status == http.StatusTooManyRequests:
-		a.proxy.health.failed(a.name(), a.proxy.cooldown, time.Now())
-	default: // the request's fault
-		a.proxy.health.succeeded(a.name())
-	}
 }
 
-// send makes the call and waits for the head of the reply.
-func (a *attempt) send() {
+// run calls the target and passes a reply of a success status on, unless that fails while it is held.
+func (a *attempt) run(out *outcome) {
+	out.Provider, out.Model, out.Status = a.provider.config.Name, a.model, a.answer.status
+	if out.Err = a.enter(); out.Err != nil {
+		out.blameless = true
+		return
+	}
+	if out.Err = a.send(); out.Err != nil {
+		return
+	}
+	out.UpstreamID = a.upstreamID()
+	if status := a.response.StatusCode; status < 200 || status >= 300 {
+		a.receiveError(out)
+		return
+	}
+	a.pass(out)
+}
+
+// enter waits for a place at the provider.
+func (a *attempt) enter() *Error {
 	if timeouts := a.provider.config.Timeouts; a.request.Stream {
 		a.deadline.by("headers", a.deadline.start, timeouts.Headers)
 	} else {
 		a.deadline.by("total", a.deadline.start, timeouts.Total)
 	}
-	full, err := a.provider.gate.enter(a.ctx)
-	if full {
-		a.blameless = true
-		a.err = &Error{
+	full, err := a.provider.gate.enter(a.deadline.ctx)
+	switch {
+	case full:
+		return &Error{
 			Status: http.StatusServiceUnavailable, Code: codeBusy,
 			Message: fmt.Sprintf("provider %q has as many calls under way and waiting as its max_concurrency allows", a.provider.config.Name),
 		}
-		return
-	}
-	if err != nil {
-		a.blameless = true
-		a.err = a.failure(err)
-		return
+	case err != nil:
+		return a.failure(err)
 	}
 	a.entered = true
 	a.asked = time.Now()
 	if a.request.Stream { // the time in the queue was not the provider's
 		a.deadline.by("headers", a.asked, a.provider.config.Timeouts.Headers)
 	}
+	return nil
+}
+
+// send makes the call and waits for the head of the reply.
+func (a *attempt) send() *Error {
 	res, err := a.provider.transport.RoundTrip(a.newRequest())
 	if err != nil && classify(err) == closedWhileIdle {
 		res, err = a.provider.transport.RoundTrip(a.newRequest())
 	}
 	if err != nil {
-		a.err = a.failure(err)
-		return
+		return a.failure(err)
 	}
 	a.response = res
+	return nil
 }
 
-// newRequest builds the provider's request. It has no GetBody, so that only
-// Relay ever sends a request again.
+// newRequest builds the provider's request.
 func (a *attempt) newRequest() *http.Request {
 	parts := a.request.Splice(a.model, a.metered)
 	n := length(parts)
-	header := requestHeader(a.client.Header)
-	a.provider.authorize(header, a.key)
-	req := &http.Request{
-		Method:        http.MethodPost,
-		URL:           a.provider.url(a.takes.Path(), a.client.URL.RawQuery),
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        header,
-		Body:          requestBody(a.body, parts, n),
-		ContentLength: n,
-		Host:          a.provider.base.Host,
-	}
-	return req.WithContext(a.ctx)
+	return a.provider.newRequest(a.deadline.ctx, a.key, providerRequest{
+		method: http.MethodPost, path: a.takes.Path(), query: a.client.URL.RawQuery,
+		header: requestHeader(a.client.Header), body: requestBody(a.body, parts, n), length: n,
+	})
 }
 
 func length(parts net.Buffers) (n int64) {
@@ -154,111 +152,90 @@ func length(parts net.Buffers) (n int64) {
 	return n
 }
 
-// failure tells why the provider's call broke off with err.
+// failure tells why no reply came.
 func (a *attempt) failure(err error) *Error {
-	var limit *Error
-	if errors.As(context.Cause(a.ctx), &limit) { // a limit of ours, or the gateway's end
-		return limit
-	}
-	if a.client.Context().Err() != nil {
-		return clientEnd(a.client.Context())
+	if ended := a.deadline.ended(); ended != nil {
+		return ended
 	}
 	name := a.provider.config.Name
-	if a.response == nil && classify(err) == connectTimeout {
+	if classify(err) == connectTimeout {
 		return errTimeout(name, "connect", a.provider.config.Timeouts.Connect)
 	}
 	return errUnreachable(name, err)
 }
 
+// upstreamID returns the name that the provider gave the call: OpenAI's header, else Anthropic's.
+func (a *attempt) upstreamID() string {
+	id := a.response.Header.Get("X-Request-Id")
+	if id == "" {
+		id = a.response.Header.Get("Request-Id")
+	}
+	return a.provider.scrub(id)
+}
+
+// receiveError takes a reply of another status than success.
+func (a *attempt) receiveError(out *outcome) {
+	status, now := a.response.StatusCode, time.Now()
+	out.retryAfter = retryAfter(status, a.response.Header, now)
+	another := a.provider.keys.answered(a.key, status, out.retryAfter, now)
+	out.blameless = another
+	out.Err = &Error{Status: http.StatusBadGateway}
+	switch name := a.provider.config.Name; {
+	case status == http.StatusUnauthorized:
+		out.Err.Code = "provider_credential"
+		out.Err.Message = fmt.Sprintf("provider %q rejected the gateway's credential; its api_key in the gateway's config needs a look", name)
+	case status < 400:
+		out.Err.Code = "provider_redirect"
+		out.Err.Message = fmt.Sprintf("provider %q answered with status %d, which the gateway does not follow; its base_url needs a look", name, status)
+	default:
+		if status != statusClientGone { // which means something else here
+			out.Err.Status = status
+		}
+		out.Err.Code = "provider_error"
+		out.Err.Message = fmt.Sprintf("provider %q answered with status %d", name, status)
+		a.readProblem(out)
+	}
+	if ended := a.deadline.ended(); ended != nil { // while the error was read
+		out.Err, out.retryAfter, out.problem = ended, 0, nil
+		return
+	}
+	out.status = status
+	out.rekeyed = another && status != http.StatusForbidden
+}
+
+// readProblem reads the body of an error status, and takes over its own word for the error.
+func (a *attempt) readProblem(out *outcome) {
+	a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
+	src, err := unpacked(a.response)
+	if err != nil {
+		return
+	}
+	body, err := a.body.buffers.Read(a.body.holder, src, -1, maxProblem)
+	if err != nil {
+		return
+	}
+	a.problem = body // until the attempt is closed
+	if !isJSONObject(body.Bytes()) {
+		return
+	}
+	out.problem = body.Bytes()
+	sniffer := dialect.NewSniffer(a.takes, false)
+	sniffer.Write(out.problem)
+	out.Err.Code = a.provider.word(sniffer.ErrorType(), out.Err.Code)
+}
+
 // maxProblem is how much of a provider's error is read and passed on.
 const maxProblem = 1 << 20
 
-// receive takes the attempt's outcome. done: it was passed on to the client, or it
-// is too late for another attempt; rep is complete. Otherwise the attempt has
-// failed and nothing of it was passed on: verdict and wait (the time that the
-// provider asked for) say how to go on, and giveUp passes it on after all.
-func (a *attempt) receive(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
-	if a.err != nil {
-		return verdictOn(a.err), 0, false
-	}
-	header, status, now := a.response.Header, a.response.StatusCode, time.Now()
-	rep.UpstreamID = header.Get("X-Request-Id")
-	if rep.UpstreamID == "" {
-		rep.UpstreamID = header.Get("Request-Id")
-	}
-	rep.UpstreamID = a.provider.scrub(rep.UpstreamID)
-	wait = retryAfter(status, header, now)
-	another := a.provider.keys.answered(a.key, status, wait, now)
-	a.blameless = another // that key was refused, not the target
-	switch {
-	case status == http.StatusUnauthorized:
-		a.err = &Error{
-			Status: http.StatusBadGateway, Code: "provider_credential",
-			Message: fmt.Sprintf("provider %q rejected the gateway's credential; its api_key in the gateway's config needs a look", a.provider.config.Name),
-		}
-	case status >= 400:
-		a.readProblem()
-	case status < 200 || status >= 300:
-		a.err = &Error{
-			Status: http.StatusBadGateway, Code: "provider_redirect",
-			Message: fmt.Sprintf("provider %q answered with status %d, which the gateway does not follow; its base_url needs a look", a.provider.config.Name, status),
-		}
-	default:
-		return a.pass(w, rep)
-	}
-	switch {
-	case a.ctx.Err() != nil: // while the error was read
-		return verdictOn(a.err), 0, false
-	case another && status != http.StatusForbidden:
-		return again, atOnce, false // with the other key
-	}
-	return judge(status, a.problem), wait, false
-}
-
-// readProblem reads the body of an error status.
-func (a *attempt) readProblem() {
-	a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-	status := a.response.StatusCode
-	if status == statusClientGone { // which means something else here
-		status = http.StatusBadGateway
-	}
-	a.err = &Error{
-		Status: status, Code: "provider_error",
-		Message: fmt.Sprintf("provider %q answered with status %d", a.provider.config.Name, status),
-	}
-	body, err := readUnpacked(a.response)
-	if err != nil && a.ctx.Err() != nil {
-		a.err = a.failure(err)
-		return
-	}
-	if err != nil || !isJSONObject(body) {
-		return
-	}
-	a.problem = body
-	sniffer := dialect.NewSniffer(a.takes, false)
-	sniffer.Write(body)
-	a.err.Code = a.provider.word(sniffer.ErrorType(), a.err.Code)
-}
-
-// readUnpacked reads a whole error body, unpacked.
-func readUnpacked(res *http.Response) ([]byte, error) {
-	var src io.Reader = res.Body
+// unpacked returns the body of a reply without its content encoding.
+func unpacked(res *http.Response) (io.Reader, error) {
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
 	case "", "identity":
+		return res.Body, nil
 	case "gzip":
-		unzipped, err := gzip.NewReader(src)
-		if err != nil {
-			return nil, err
-		}
-		src = unzipped
-	default:
-		return nil, errors.New("upstream: an error in an unknown content encoding")
+		return gzip.NewReader(res.Body)
 	}
-	body, err := io.ReadAll(io.LimitReader(src, maxProblem+1))
-	if err == nil && len(body) > maxProblem {
-		err = errors.New("upstream: an error larger than 1 MiB")
-	}
-	return body, err
+	return nil, errors.New("upstream: an error in an unknown content encoding")
 }
 
 func isJSONObject(body []byte) bool {
@@ -267,31 +244,57 @@ func isJSONObject(body []byte) bool {
 }
 
 // pass sends a reply of a success status to the client.
-func (a *attempt) pass(w http.ResponseWriter, rep *Report) (v verdict, wait time.Duration, done bool) {
-	p := newReply(a, w, rep)
-	if !rep.Stream && rep.Status != 0 { // the client already reads a stream
-		a.err = &Error{
+func (a *attempt) pass(out *outcome) {
+	stream := isEventStream(a.response.Header.Get("Content-Type"))
+	out.Stream = stream
+	if !stream && a.answer.status != 0 { // the client already reads a stream
+		out.Err = &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
 			Message: fmt.Sprintf("provider %q answered with something that is not a stream", a.provider.config.Name),
 		}
-		return again, 0, false
+		return
 	}
-	a.reply = p
-	defer p.stopKeepalive()
-	err := p.copy()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.committed {
-		if a.err = p.failedHeld(err); a.err != nil {
-			if v = verdictOn(a.err); v == again && !rep.FirstContent.IsZero() {
-				v = onward
-			}
-			return v, 0, false
-		}
-		if err = p.commit(); err != nil {
-			err = errToClient{err}
-		}
+	a.reply = &reply{
+		provider: a.provider, takes: a.takes, response: a.response, stream: stream, answer: a.answer, deadline: a.deadline,
+		hold: a.hold, complete: a.complete, releaseBody: a.release, buffers: a.body.buffers, holder: a.body.holder,
 	}
-	p.end(err)
-	return 0, 0, true
+	a.reply.open(a.metered, a.asked, a.keepalive)
+	a.reply.end(a.reply.copy(), out)
+}
+
+// giveUp passes on the failure of the last attempt: the provider's own error where it has one. Else the caller tells
+// out.Err, or the stream that has begun does.
+func (a *attempt) giveUp(out *outcome) {
+	out.done = true
+	h := a.answer.w.Header()
+	if a.attempts > 1 && len(h["X-Should-Retry"]) == 0 {
+		h["X-Should-Retry"] = []string{"false"} // the client's retries would multiply ours
+	}
+	switch {
+	case a.reply != nil && a.reply.read.Failed():
+		a.reply.passFailed(out) // as it came
+	case a.answer.status != 0:
+		out.Status, out.Aborted = a.answer.abort(out.Err, out.UpstreamID)
+	case out.status >= 400 && out.status != http.StatusUnauthorized:
+		a.passProblem(out)
+	}
+}
+
+// passProblem sends the head of a provider's error reply, as far as it is the client's, and the body if it is JSON.
+func (a *attempt) passProblem(out *outcome) {
+	h := a.answer.w.Header()
+	copyReplyHeader(h, a.response.Header, a.provider.scrub)
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag"} { // of the body as it came
+		h.Del(name)
+	}
+	if out.problem == nil {
+		return
+	}
+	body := []byte(a.provider.scrub(string(out.problem)))
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	a.answer.begin(out.status)
+	out.Status = out.status
+	if _, err := a.answer.w.Write(body); err != nil {
+		out.Status, out.Err, out.Aborted = statusClientGone, errClientGone, true
+	}
 }

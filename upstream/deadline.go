@@ -2,15 +2,18 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
 
-// deadline ends a call whose provider is too slow: one timer, moved from phase to
+// deadline ends a call whose client has left or whose provider is too slow: one timer, moved from phase to
 // phase, which cancels the call's context with the limit that was passed.
 type deadline struct {
 	provider string
 	timeouts Timeouts
+	client   context.Context
+	ctx      context.Context // of the call
 	cancel   context.CancelCauseFunc
 	start    time.Time
 
@@ -21,8 +24,22 @@ type deadline struct {
 	limit time.Duration
 }
 
-func newDeadline(provider string, t Timeouts, cancel context.CancelCauseFunc) *deadline {
-	return &deadline{provider: provider, timeouts: t, cancel: cancel, start: time.Now()}
+func newDeadline(client context.Context, provider string, t Timeouts) *deadline {
+	d := &deadline{provider: provider, timeouts: t, client: client, start: time.Now()}
+	d.ctx, d.cancel = context.WithCancelCause(client)
+	return d
+}
+
+// ended tells what has ended the call before its time: a limit, the client or the gateway. nil: nothing has.
+func (d *deadline) ended() *Error {
+	var limit *Error
+	if errors.As(context.Cause(d.ctx), &limit) {
+		return limit
+	}
+	if d.client.Err() != nil {
+		return clientEnd(d.client)
+	}
+	return nil
 }
 
 // by sets the present limit: the call must come on by limit after from, and in
@@ -59,8 +76,9 @@ func (d *deadline) expire() {
 	d.cancel(errTimeout(d.provider, d.name, d.limit))
 }
 
-// stop ends the watch.
+// stop ends the watch, and the call if it still runs.
 func (d *deadline) stop() {
+	d.cancel(nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer != nil {

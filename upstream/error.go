@@ -44,8 +44,8 @@ const (
 // errClientGone is the end of a call whose client has left.
 var errClientGone = &Error{Status: statusClientGone, Code: codeClientGone, Message: "the client closed the connection"}
 
-// clientEnd tells why a client's context has ended: it left, or the cause that
-// the gateway gives.
+// clientEnd tells why a client's context has ended: it left, or the gateway has ended
+// it with a cause of its own.
 func clientEnd(ctx context.Context) *Error {
 	var cause *Error
 	if errors.As(context.Cause(ctx), &cause) {

@@ -1,7 +1,6 @@
 package upstream_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -257,19 +256,6 @@ func TestTargetRestsAndIsProbed(t *testing.T) {
 	}
 }
 
-func TestOnlyTargetNeverRests(t *testing.T) {
-	p, a, _ := pair(t, status(500), plain(reply), func(cfg *upstream.Config) {
-		cfg.Retries, cfg.Cooldown = 0, upstream.Cooldown{After: 1, For: time.Hour}
-		cfg.Models["smart"] = route("a/m")
-	})
-	for range 3 {
-		relay(t, p, dialect.ChatCompletions, notStream)
-	}
-	if a.calls() != 3 {
-		t.Errorf("%d calls", a.calls())
-	}
-}
-
 func TestKeepalive(t *testing.T) {
 	slow := func(w http.ResponseWriter, r *http.Request) {
 		stream(role, chunk)(w, r)
@@ -334,58 +320,5 @@ func TestLastAttemptOfABegunReply(t *testing.T) {
 		if got := w.Body.String(); code != c.code || rep.Status != 200 || rep.Aborted != failed || strings.Contains(got, `data: {"error"`) != failed || strings.Count(got, chunk) != c.content {
 			t.Errorf("%s: %+v %v %q", c.name, rep, rep.Err, got)
 		}
-	}
-}
-
-// A client who leaves between two attempts does not get the error of the first one.
-func TestClientLeavesBetweenAttempts(t *testing.T) {
-	ctx, leave := context.WithCancel(t.Context())
-	p, a, _ := pair(t, func(w http.ResponseWriter, r *http.Request) {
-		time.AfterFunc(50*time.Millisecond, leave)
-		status(503, "Retry-After", "5")(w, r)
-	}, plain(reply), nil)
-	_, rep := relay(t, p, dialect.ChatCompletions, notStream, func(r *http.Request) { *r = *r.WithContext(ctx) })
-	if rep.Status != 0 || rep.Err == nil || rep.Err.Status != 499 || rep.Attempts != 1 || a.calls() != 1 {
-		t.Errorf("%+v %v", rep, rep.Err)
-	}
-}
-
-func TestMaxConcurrency(t *testing.T) {
-	var now, most atomic.Int32
-	p, _, _ := pair(t, func(w http.ResponseWriter, r *http.Request) {
-		if n := now.Add(1); n > most.Load() {
-			most.Store(n)
-		}
-		time.Sleep(20 * time.Millisecond)
-		now.Add(-1)
-		plain(reply)(w, r)
-	}, plain(reply), func(cfg *upstream.Config) {
-		cfg.Providers[0].MaxConcurrency, cfg.Retries = 2, 0
-		cfg.Models["smart"] = route("a/m")
-	})
-	const clients = 20
-	results := make(chan upstream.Report, clients)
-	for range clients {
-		go func() {
-			_, rep := relay(t, p, dialect.ChatCompletions, notStream)
-			results <- rep
-		}()
-	}
-	good, busy := 0, 0
-	for range clients {
-		switch rep := <-results; {
-		case rep.Err == nil:
-			good++
-		case rep.Err.Code == "provider_busy" && rep.Err.Status == 503:
-			busy++
-		default:
-			t.Error(rep.Err)
-		}
-	}
-	if most.Load() > 2 || good < 10 || good+busy != clients {
-		t.Errorf("%d at a time, %d good, %d refused", most.Load(), good, busy)
-	}
-	if state := p.Providers()[0]; len(state.Targets) != 0 {
-		t.Errorf("a limit of ours counts against the target: %+v", state)
 	}
 }

@@ -157,13 +157,9 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 	if p.config.Type == typeAnthropic {
 		query = "limit=1000"
 	}
-	header := http.Header{}
-	p.authorize(header, p.keys.pick(time.Now()))
-	req := &http.Request{
-		Method: http.MethodGet, URL: p.url(dialect.Models.Path(), query), Host: p.base.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
-	}
-	res, err := p.transport.RoundTrip(req.WithContext(ctx))
+	res, err := p.transport.RoundTrip(p.newRequest(ctx, p.keys.pick(time.Now()), providerRequest{
+		method: http.MethodGet, path: dialect.Models.Path(), query: query,
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"proxycast/upstream/demo"
@@ -30,13 +33,8 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 		return nil, fmt.Errorf("upstream: provider %q: base_url: %w", cfg.Name, err)
 	}
 	p := &provider{config: cfg, base: base, keys: newCredentials(cfg.credentials()), list: &modelList{}}
-	for _, key := range p.keys.keys {
-		p.secrets = append(p.secrets, secretsOf(key)...)
-	}
-	for name, value := range cfg.Headers {
-		if carriesCredential(name) {
-			p.secrets = append(p.secrets, secretsOf(strings.TrimPrefix(value, "Bearer "))...)
-		}
+	for _, credential := range cfg.secrets(base) {
+		p.secrets = append(p.secrets, secretsOf(credential)...)
 	}
 	if prev != nil && prev.config.MaxConcurrency == cfg.MaxConcurrency {
 		p.gate = prev.gate
@@ -54,6 +52,33 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 		}
 	}
 	return p, nil
+}
+
+// secrets returns the credentials that the config holds for the provider at base, wherever they stand.
+func (c *ProviderConfig) secrets(base *url.URL) []string {
+	all := slices.Clone(c.credentials())
+	for name, value := range c.Headers {
+		if carriesCredential(name) {
+			all = append(all, strings.TrimPrefix(value, "Bearer "))
+		}
+	}
+	via, _ := url.Parse(c.Proxy)
+	for _, u := range []*url.URL{base, via} {
+		if u == nil {
+			continue
+		}
+		if password, ok := u.User.Password(); ok {
+			all = append(all, password)
+		}
+		for pair := range strings.SplitSeq(u.RawQuery, "&") {
+			_, raw, _ := strings.Cut(pair, "=")
+			all = append(all, raw)
+			if value, err := url.QueryUnescape(raw); err == nil && value != raw {
+				all = append(all, value)
+			}
+		}
+	}
+	return all
 }
 
 // carriesCredential tells by its name whether a header's value is a secret.
@@ -92,6 +117,31 @@ func (p *provider) url(path, query string) *url.URL {
 		u.RawQuery += "&" + query
 	}
 	return &u
+}
+
+// providerRequest is what differs between the requests that a provider gets.
+type providerRequest struct {
+	method string
+	path   string // below base_url
+	query  string
+	header http.Header // taken over and completed; nil: none
+	body   io.ReadCloser
+	length int64 // of body
+}
+
+// newRequest returns a request with the provider's own headers and the credential of that index (-1: none). It has no
+// GetBody, so that only Relay ever sends a request again.
+func (p *provider) newRequest(ctx context.Context, key int, r providerRequest) *http.Request {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	p.authorize(r.header, key)
+	req := &http.Request{
+		Method: r.method, URL: p.url(r.path, r.query), Host: p.base.Host, Header: r.header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: r.body, ContentLength: r.length,
+	}
+	return req.WithContext(ctx)
 }
 
 // authorize puts the provider's own headers into h: the credential of that index,

@@ -3,18 +3,17 @@ package upstream
 import (
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"proxycast/upstream/dialect"
 )
 
-// How much of a reply is held while another attempt is possible.
+// How much of a reply is held while another attempt is possible. It counts in max_inflight_bytes.
 const (
 	maxHeldStream   = 64 << 10
 	maxHeldPlain    = 1 << 20
-	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete; counted in max_inflight_bytes
+	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete
 )
 
 // Read buffers: small for streams, whose events are small and which are many.
@@ -26,80 +25,68 @@ var (
 // reply is a reply of a success status on its way to the client. It is held until
 // it commits: from then on there is no other attempt.
 type reply struct {
-	*attempt
-	w        http.ResponseWriter
-	rep      *Report
-	read     *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
-	scrub    *scrubber      // nil: encoded, or no credential that it could quote
-	stream   bool
-	flush    func() error // of a stream
-	received int64        // bytes of the provider's
-	buffers  *Buffers
+	provider    *provider
+	takes       dialect.Endpoint // what the provider was called at
+	response    *http.Response
+	stream      bool
+	answer      *answer
+	deadline    *deadline
+	hold        bool   // another attempt is possible: nothing passes before content does
+	complete    bool   // nothing passes before the stream is complete, if hold
+	releaseBody func() // the request's, at commit
+	buffers     *Buffers
+	holder      string // in buffers
+
+	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
+	scrub        *scrubber      // nil: encoded, or no credential that it could quote
+	received     int64          // bytes of the provider's
+	firstContent time.Time      // of a stream
 
 	mu        sync.Mutex // between the copy and the keepalive
 	held      []byte
 	reserved  int64 // of held, in the gateway's memory for bodies
 	committed bool
-	last      time.Time
-	keepalive *time.Timer
+	keepalive *time.Timer   // nil: no comments
+	every     time.Duration // of silence, after which a comment is due
+	last      time.Time     // when something was written
 }
 
-func newReply(a *attempt, w http.ResponseWriter, rep *Report) *reply {
-	p := &reply{attempt: a, w: w, rep: rep, buffers: a.body.buffers}
-	rep.Stream = isEventStream(a.response.Header.Get("Content-Type"))
-	p.stream = rep.Stream
-	encoding := a.response.Header.Get("Content-Encoding")
-	o := dialect.ReplyOptions{Stream: p.stream, Encoded: encoding != "" && encoding != "identity", StripUsage: a.metered}
+// open prepares for the reply of a call that was made at the time asked. metered: include_usage was added to it.
+func (p *reply) open(metered bool, asked time.Time, keepalive time.Duration) {
+	encoding := p.response.Header.Get("Content-Encoding")
+	o := dialect.ReplyOptions{Stream: p.stream, Encoded: encoding != "" && encoding != "identity", StripUsage: metered}
 	var out io.Writer = sink{p}
-	if len(a.provider.secrets) > 0 && !o.Encoded {
-		p.scrub = &scrubber{w: out, secrets: a.provider.secrets}
+	if len(p.provider.secrets) > 0 && !o.Encoded {
+		p.scrub = &scrubber{w: out, secrets: p.provider.secrets}
 		out = p.scrub
 	}
-	p.read = dialect.NewReply(a.takes, a.speaks, o, out)
+	p.read = dialect.NewReply(p.takes, p.answer.speaks, o, out)
 	if !p.stream {
-		a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-		if n := a.response.ContentLength; a.hold && 0 < n && n <= maxHeldPlain {
-			p.held = make([]byte, 0, n)
-		}
-		return p
+		p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
+		return
 	}
-	p.flush = http.NewResponseController(w).Flush
-	a.deadline.by("first_token", a.asked, a.provider.config.Timeouts.FirstToken)
-	if every := a.proxy.keepalive; every > 0 {
+	p.deadline.by("first_token", asked, p.provider.config.Timeouts.FirstToken)
+	if keepalive > 0 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.last = time.Now()
-		p.keepalive = time.AfterFunc(every, p.sendKeepalive)
+		p.every, p.last = keepalive, time.Now()
+		p.keepalive = time.AfterFunc(keepalive, p.sendKeepalive)
 	}
-	return p
-}
-
-func isEventStream(contentType string) bool {
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 }
 
 // sink is where the bytes for the client go.
-type sink struct{ *reply }
+type sink struct{ p *reply }
 
 func (s sink) Write(b []byte) (int, error) {
-	if !s.committed {
-		s.held = append(s.held, b...)
+	if !s.p.committed {
+		s.p.held = append(s.p.held, b...)
 		return len(b), nil
 	}
-	return s.w.Write(b)
+	return s.p.answer.w.Write(b)
 }
 
 // copy passes the reply until its end (nil) or until either side fails.
 func (p *reply) copy() error {
-	if !p.hold {
-		p.mu.Lock()
-		err := p.commit()
-		p.mu.Unlock()
-		if err != nil {
-			return errToClient{err}
-		}
-	}
 	if p.stream {
 		buf := streamBuffers.Get().(*[4 << 10]byte)
 		defer streamBuffers.Put(buf)
@@ -136,7 +123,7 @@ func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.received += int64(len(b))
-	if !p.stream || !p.rep.FirstContent.IsZero() {
+	if !p.stream || !p.firstContent.IsZero() {
 		p.deadline.lift() // a slow client is not an idle provider
 		defer func() { p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle) }()
 	}
@@ -144,10 +131,10 @@ func (p *reply) take(b []byte) error {
 		return err
 	}
 	now := time.Now()
-	if p.stream && p.rep.FirstContent.IsZero() && p.read.Content() {
-		p.rep.FirstContent = now
+	if p.stream && p.firstContent.IsZero() && p.read.Content() {
+		p.firstContent = now
 	}
-	if p.stream && p.rep.FirstContent == now {
+	if p.stream && p.firstContent == now {
 		p.deadline.by("idle", now, p.provider.config.Timeouts.Idle)
 	}
 	if !p.committed {
@@ -160,42 +147,41 @@ func (p *reply) take(b []byte) error {
 	if !p.stream {
 		return nil
 	}
-	return p.flush()
+	return p.answer.flush()
 }
 
-// mayCommit reports whether a held reply is to be committed now: it has content, or it
-// is too large to hold.
+// mayCommit reports whether a held reply is to be committed now: it has content, or there is no room to hold it.
 func (p *reply) mayCommit() bool {
 	switch {
+	case !p.hold:
+		return len(p.held) > 0
 	case !p.stream:
-		return len(p.held) > maxHeldPlain
+		return len(p.held) > maxHeldPlain || !p.reserve()
 	case p.complete:
 		return p.read.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
 	}
-	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream
+	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream || !p.reserve()
 }
 
-// reserve counts what a complete stream holds among the request bodies.
+// reserve counts what is held among the request bodies.
 func (p *reply) reserve() bool {
 	more := int64(cap(p.held)) - p.reserved
-	if more > 0 {
-		if !p.buffers.reserve(more) {
-			return false
-		}
-		p.reserved += more
+	if more > 0 && p.buffers.reserve(p.holder, more) != nil {
+		return false
 	}
+	p.reserved += more
 	return true
 }
 
 // commit sends the head of the reply and what was held. No other attempt follows.
 func (p *reply) commit() error {
 	p.committed = true
-	p.release()
-	if p.rep.Status == 0 {
+	p.releaseBody()
+	if p.answer.status == 0 {
 		p.writeHead()
 	}
 	if len(p.held) > 0 {
-		if _, err := p.w.Write(p.held); err != nil {
+		if _, err := p.answer.w.Write(p.held); err != nil {
 			return err
 		}
 	}
@@ -203,11 +189,16 @@ func (p *reply) commit() error {
 	if !p.stream {
 		return nil
 	}
-	return p.flush()
+	return p.answer.flush()
 }
 
-// finishWriting passes what the writers before the sink hold.
-func (p *reply) finishWriting() error {
+// finish commits, if that is still to be done, and passes what the writers before the sink hold.
+func (p *reply) finish() error {
+	if !p.committed {
+		if err := p.commit(); err != nil {
+			return err
+		}
+	}
 	if err := p.read.Close(); err != nil {
 		return err
 	}
@@ -219,12 +210,12 @@ func (p *reply) finishWriting() error {
 
 // freeHeld frees what was held.
 func (p *reply) freeHeld() {
-	p.buffers.inUse.Add(-p.reserved)
+	p.buffers.free(p.holder, p.reserved)
 	p.held, p.reserved = nil, 0
 }
 
 func (p *reply) writeHead() {
-	h := p.w.Header()
+	h := p.answer.w.Header()
 	copyReplyHeader(h, p.response.Header, p.provider.scrub)
 	if p.stream {
 		h["X-Accel-Buffering"] = []string{"no"}
@@ -233,8 +224,7 @@ func (p *reply) writeHead() {
 		}
 		h.Del("Content-Length") // not every byte passes as it is
 	}
-	p.rep.Status = p.response.StatusCode
-	p.w.WriteHeader(p.rep.Status)
+	p.answer.begin(p.response.StatusCode)
 }
 
 // sendKeepalive writes a comment into a stream that was silent for the keepalive time, if
@@ -245,25 +235,24 @@ func (p *reply) sendKeepalive() {
 	if p.keepalive == nil {
 		return
 	}
-	every := p.proxy.keepalive
-	if silent := time.Since(p.last); silent < every {
-		p.keepalive.Reset(every - silent)
+	if silent := time.Since(p.last); silent < p.every {
+		p.keepalive.Reset(p.every - silent)
 		return
 	}
 	switch {
-	case !p.committed && !p.complete:
+	case !p.committed && p.hold && !p.complete: // another attempt may have another answer
 	case p.committed && !p.read.AtBoundary():
 	default:
-		if p.rep.Status == 0 {
+		if p.answer.status == 0 {
 			p.writeHead()
 		}
-		if _, err := io.WriteString(p.w, ": keepalive\n\n"); err != nil {
+		if _, err := io.WriteString(p.answer.w, ": keepalive\n\n"); err != nil {
 			return // the copy will find it out
 		}
-		p.flush()
+		p.answer.flush()
 	}
 	p.last = time.Now()
-	p.keepalive.Reset(every)
+	p.keepalive.Reset(p.every)
 }
 
 // stopKeepalive ends the comments. After it nothing but the caller writes.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
+
+	"proxycast/upstream/dialect"
 )
 
 // verdict is what a failed attempt means for the next one.
@@ -28,10 +30,31 @@ const (
 // plan is the order in which one request tries its targets, and how often.
 type plan struct {
 	targets  []target
-	complete bool // streams are held until they are complete
-	at       int  // the target under way
-	repeats  int  // of it
-	left     int  // attempts after the one under way
+	complete bool          // streams are held until they are complete
+	at       int           // the target under way
+	repeats  int           // of it
+	left     int           // attempts after the one under way
+	pause    time.Duration // before the next attempt
+}
+
+// plan decides how a request is tried. pin, when not empty, names the provider.
+func (p *Proxy) plan(q *dialect.Request, pin string) (*plan, *Error) {
+	targets, complete, err := p.route(pin, q.Model())
+	if err != nil {
+		return nil, err
+	}
+	if q.Endpoint == dialect.CountTokens {
+		if slices.ContainsFunc(targets, target.counts) {
+			targets = slices.DeleteFunc(targets, func(t target) bool { return !t.counts() })
+		}
+	} else {
+		err = targets[0].refuses(q.Endpoint)
+		targets = slices.DeleteFunc(targets, func(t target) bool { return t.refuses(q.Endpoint) != nil })
+	}
+	if len(targets) == 0 {
+		return nil, err
+	}
+	return &plan{targets: targets, complete: complete, left: p.retries}, nil
 }
 
 // target returns the one under way.
@@ -49,70 +72,52 @@ func (p *plan) passOver(h *health, now time.Time) {
 	}
 }
 
-// next moves on from a failed attempt and gives the time to wait before the next
-// one; ok is false when there is none. A target is repeated as long as that takes
-// no attempt from those that were not tried yet.
-func (p *plan) next(v verdict, wait time.Duration) (pause time.Duration, ok bool) {
+// next moves on after an attempt that failed, and sets the pause before the next one; it reports false when there is
+// none. A target is repeated as long as that takes no attempt from those that were not tried yet.
+func (p *plan) next(out *outcome) bool {
+	v, wait := out.verdict(), out.retryAfter
+	switch {
+	case out.rekeyed:
+		wait = 0 // the other credential was not asked to wait
+	case wait == 0:
+		wait = backoff(p.repeats)
+	}
 	untried := len(p.targets) - 1 - p.at
 	switch {
 	case p.left == 0 || v == hopeless:
-		return 0, false
+		return false
 	case v == again && p.left > untried && wait <= maxRetryWait, v == onward && untried == 0:
 		p.repeats++
-		p.left--
-		return wait, true
+		p.pause = wait
 	case untried > 0:
 		p.at++
-		p.repeats = 0
-		p.left--
-		return 0, true
+		p.repeats, p.pause = 0, 0
+	default:
+		return false
 	}
-	return 0, false
+	p.left--
+	return true
 }
 
-// backoff returns the time before repeat n (from 0), with full jitter.
-func backoff(n int) time.Duration {
-	most := min(firstBackoff<<min(n, 10), maxBackoff)
-	return rand.N(most)
+// verdict tells what a failed attempt means for the next one. After a limit of time the same target is not asked again.
+func (o *outcome) verdict() verdict {
+	switch {
+	case o.rekeyed:
+		return again // with the other credential
+	case o.status != 0:
+		return judge(o.status, o.problem)
+	case o.Err.Status == statusClientGone:
+		return hopeless
+	case o.Err.Code == codeTimeout, o.Err.Code == codeBusy:
+		return elsewhere
+	case !o.FirstContent.IsZero():
+		return onward
+	}
+	return again
 }
 
-// retryAfter returns the time that a provider asks to be left alone, 0 if it does
-// not say: retry-after-ms, retry-after (RFC 9110 §10.2.3, also fractions of a
-// second), and on a 429 the reset of a rate limit that has nothing remaining.
-func retryAfter(status int, h http.Header, now time.Time) time.Duration {
-	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
-		return time.Duration(min(ms, 1e9) * float64(time.Millisecond))
-	}
-	if text := h.Get("Retry-After"); text != "" {
-		if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 0 {
-			return time.Duration(min(seconds, 1e6) * float64(time.Second))
-		}
-		if at, err := http.ParseTime(text); err == nil {
-			return max(at.Sub(now), 0)
-		}
-	}
-	if status != http.StatusTooManyRequests {
-		return 0
-	}
-	var wait time.Duration
-	for _, what := range []string{"requests", "tokens"} {
-		if h.Get("X-Ratelimit-Remaining-"+what) == "0" {
-			if d, err := time.ParseDuration(h.Get("X-Ratelimit-Reset-" + what)); err == nil {
-				wait = max(wait, d)
-			}
-		}
-		if h.Get("Anthropic-Ratelimit-"+what+"-Remaining") == "0" {
-			if at, err := time.Parse(time.RFC3339, h.Get("Anthropic-Ratelimit-"+what+"-Reset")); err == nil {
-				wait = max(wait, at.Sub(now))
-			}
-		}
-	}
-	return wait
-}
-
-// judge tells what an error status means for the next attempt. body is the
-// provider's error.
-func judge(status int, body []byte) verdict {
+// judge tells what an error status means for the next attempt. problem is the provider's error.
+func judge(status int, problem []byte) verdict {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout, statusOverloaded:
@@ -120,7 +125,7 @@ func judge(status int, body []byte) verdict {
 	case http.StatusUnauthorized, http.StatusNotFound:
 		return elsewhere // the credential, or the model, is this target's own
 	}
-	if status < 400 || status >= 500 || (status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge) && isTooLong(body) {
+	if status < 400 || status >= 500 || (status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge) && isTooLong(problem) {
 		return elsewhere
 	}
 	return hopeless
@@ -129,16 +134,21 @@ func judge(status int, body []byte) verdict {
 // statusOverloaded is Anthropic's own.
 const statusOverloaded = 529
 
-// isTooLong recognises the error of a prompt that a model has no room for:
-// another model may have it.
-func isTooLong(body []byte) bool {
-	text := strings.ToLower(string(body[:min(len(body), 4096)]))
+// isTooLong recognises the error of a prompt that a model has no room for: another model may have it.
+func isTooLong(problem []byte) bool {
+	text := strings.ToLower(string(problem[:min(len(problem), 4096)]))
 	for _, sign := range []string{"context_length_exceeded", "context length", "context window", "prompt is too long", "request_too_large"} {
 		if strings.Contains(text, sign) {
 			return true
 		}
 	}
 	return false
+}
+
+// backoff returns the time before repeat n (from 0), with full jitter.
+func backoff(n int) time.Duration {
+	most := min(firstBackoff<<min(n, 10), maxBackoff)
+	return rand.N(most)
 }
 
 // sleep waits for d. It reports false when ctx ended first.
@@ -154,22 +164,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// atOnce is a wait that is none, but not left to the backoff.
-const atOnce = time.Nanosecond
-
-// verdictOn tells what a call without a reply means for the next attempt: a
-// silent target is not asked again.
-func verdictOn(e *Error) verdict {
-	switch e.Code {
-	case codeTimeout, codeBusy:
-		return elsewhere
-	case codeUnreachable, codeCut, codeInvalid:
-		return again
-	}
-	if e.Status == statusClientGone {
-		return hopeless
-	}
-	return again
 }

@@ -18,26 +18,6 @@ type target struct {
 
 func (t target) name() targetName { return targetName{t.provider.config.Name, t.model} }
 
-// plan decides how a request is tried.
-func (p *Proxy) plan(q *dialect.Request, pin string) (*plan, *Error) {
-	targets, complete, err := p.route(pin, q.Model())
-	if err != nil {
-		return nil, err
-	}
-	if q.Endpoint == dialect.CountTokens {
-		if slices.ContainsFunc(targets, target.counts) {
-			targets = slices.DeleteFunc(targets, func(t target) bool { return !t.counts() })
-		}
-	} else {
-		err = targets[0].refuses(q.Endpoint)
-		targets = slices.DeleteFunc(targets, func(t target) bool { return t.refuses(q.Endpoint) != nil })
-	}
-	if len(targets) == 0 {
-		return nil, err
-	}
-	return &plan{targets: targets, complete: complete, left: p.retries}, nil
-}
-
 // route decides where a request for model goes, in the order in which to try: an
 // alias (exact, then the longest wildcard), then provider/model, then the first
 // provider that lists the model. pin, when not empty, names the provider and skips

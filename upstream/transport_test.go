@@ -21,7 +21,7 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// ask relays one request to a provider and gives the client's view. change, if not
+// ask relays one request to a provider and returns the client's view. change, if not
 // nil, prepares the provider's transport.
 func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string {
 	t.Helper()
@@ -36,7 +36,7 @@ func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string 
 		change(transport)
 	}
 	const text = `{"model":"m","messages":[]}`
-	body, err := NewBuffers(1<<20).Read(strings.NewReader(text), int64(len(text)), 1<<20)
+	body, err := NewBuffers(1<<20, 1<<40).Read("", strings.NewReader(text), int64(len(text)), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,15 +100,13 @@ func TestSOCKSProxy(t *testing.T) {
 	}
 }
 
-// socksProxy runs a SOCKS5 proxy (RFC 1928, no authentication) for one connection,
-// which it leads to target. names tells what it was asked for.
-func socksProxy(t *testing.T, target string) (address string, names <-chan string) {
+// serveOne gives the first connection to serve, which the test waits for.
+func serveOne(t *testing.T, serve func(client net.Conn)) (address string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := make(chan string, 1)
 	done := make(chan struct{})
 	t.Cleanup(func() {
 		ln.Close()
@@ -116,11 +114,19 @@ func socksProxy(t *testing.T, target string) (address string, names <-chan strin
 	})
 	go func() {
 		defer close(done)
-		client, err := ln.Accept()
-		if err != nil {
-			return
+		if client, err := ln.Accept(); err == nil {
+			defer client.Close()
+			serve(client)
 		}
-		defer client.Close()
+	}()
+	return ln.Addr().String()
+}
+
+// socksProxy runs a SOCKS5 proxy (RFC 1928, no authentication) for one connection,
+// which it leads to target. names tells what it was asked for.
+func socksProxy(t *testing.T, target string) (address string, names <-chan string) {
+	asked := make(chan string, 1)
+	return serveOne(t, func(client net.Conn) {
 		head := make([]byte, 2)
 		io.ReadFull(client, head)
 		io.ReadFull(client, make([]byte, head[1])) // the methods that are offered
@@ -139,8 +145,7 @@ func socksProxy(t *testing.T, target string) (address string, names <-chan strin
 		client.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 		go io.Copy(provider, client)
 		io.Copy(client, provider)
-	}()
-	return ln.Addr().String(), asked
+	}), asked
 }
 
 // silentPeer accepts connections and never answers.
@@ -196,23 +201,7 @@ func TestConnectRefused(t *testing.T) {
 
 // connectProxy runs an HTTP proxy that answers one CONNECT with answer and is silent from then on.
 func connectProxy(t *testing.T, answer string, after time.Duration) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() {
-		ln.Close()
-		<-done
-	})
-	go func() {
-		defer close(done)
-		client, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer client.Close()
+	return "http://" + serveOne(t, func(client net.Conn) {
 		if _, err := http.ReadRequest(bufio.NewReader(client)); err != nil {
 			return
 		}
@@ -220,8 +209,7 @@ func connectProxy(t *testing.T, answer string, after time.Duration) string {
 		io.WriteString(client, answer)
 		client.SetReadDeadline(time.Now().Add(3 * time.Second))
 		io.Copy(io.Discard, client)
-	}()
-	return "http://" + ln.Addr().String()
+	})
 }
 
 // An HTTPS provider behind an HTTP proxy, over HTTP/2 too.

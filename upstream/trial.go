@@ -69,14 +69,10 @@ func (p *provider) say(ctx context.Context, model string) (text string, err erro
 	if err != nil {
 		return "", err
 	}
-	header := http.Header{"Content-Type": {"application/json"}}
-	p.authorize(header, p.keys.pick(time.Now()))
-	req := &http.Request{
-		Method: http.MethodPost, URL: p.url(e.Path(), ""), Host: p.base.Host, Header: header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-	}
-	res, err := p.transport.RoundTrip(req.WithContext(ctx))
+	res, err := p.transport.RoundTrip(p.newRequest(ctx, p.keys.pick(time.Now()), providerRequest{
+		method: http.MethodPost, path: e.Path(), header: http.Header{"Content-Type": {"application/json"}},
+		body: io.NopCloser(bytes.NewReader(body)), length: int64(len(body)),
+	}))
 	if err != nil {
 		return "", errUnreachable(p.config.Name, err)
 	}

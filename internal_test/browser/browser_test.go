@@ -1,77 +1,43 @@
-// Package browser_test drives the dashboard in a real browser, against a real
-// gateway with the demo provider, and checks what keeps the dashboard safe.
-//
-// PROXYCAST_FULL=1 turns a missing tool into a failure.
+// Package browser_test drives the dashboard in a real browser, against a real gateway with
+// the demo provider, and checks what keeps the dashboard safe.
 package browser_test
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"proxycast/internal_test/harness"
 )
 
-const (
-	adminKey = "browser-admin-key-0123456789abcdef"
-	userKey  = "browser-user-key-0123456789abcdef"
+const logRows = 10000 // that the log holds when the page is scrolled
 
-	logRows = 10000 // that the log holds when the page is scrolled
-)
-
-const (
-	installModules  = "(cd internal_test/browser && npm install --no-save --no-package-lock)"
-	installChromium = "apt-get install -y chromium fonts-noto-cjk, or set CHROMIUM to a browser"
-)
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // TestModules runs the checks of the dashboard's modules that need no page.
 func TestModules(t *testing.T) {
-	requireNode(t)
-	runScript(t, "modules.mjs")
+	harness.NeedTool(t, "node", "install Node 20.19 or newer")
+	runChecks(t, "modules.mjs")
 }
 
 // TestDashboard runs the checks of the page.
 func TestDashboard(t *testing.T) {
-	requireNode(t)
-	for _, module := range []string{"playwright-core", "axe-core"} {
-		if _, err := os.Stat(filepath.Join("node_modules", module)); err != nil {
-			missing(t, "%s is not installed: %s", module, installModules)
-		}
-	}
+	harness.NeedModule(t, "internal_test/browser", "playwright-core")
+	harness.NeedModule(t, "internal_test/browser", "axe-core")
 	chromium := findChromium()
 	if chromium == "" {
-		missing(t, "there is no Chromium: %s", installChromium)
+		harness.Missing(t, "there is no Chromium: apt-get install -y chromium fonts-noto-cjk, or set CHROMIUM to a browser")
 	}
 	g := start(t)
 	g.fillLog(t)
-	runScript(t, "dashboard.mjs", "GATEWAY="+g.url, "ADMIN_KEY="+adminKey, "USER_KEY="+userKey,
+	runChecks(t, "dashboard.mjs", "GATEWAY="+g.URL, "ADMIN_KEY="+harness.AdminKey, "USER_KEY="+harness.UserKey,
 		"CHROMIUM="+chromium, fmt.Sprint("LOG_ROWS=", logRows))
-}
-
-// missing skips the test for want of a tool, or fails it when all tests were asked for.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("PROXYCAST_FULL") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-func requireNode(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
-		missing(t, "no node in PATH; install Node 20.19 or newer, then: %s", installModules)
-	}
 }
 
 func findChromium() string {
@@ -83,120 +49,28 @@ func findChromium() string {
 	return ""
 }
 
-// runScript runs a script, each of whose lines is the outcome of one check.
-func runScript(t *testing.T, script string, env ...string) {
+func runChecks(t *testing.T, script string, env ...string) {
 	t.Helper()
-	cmd := exec.Command("node", script)
-	cmd.Env = append(os.Environ(), env...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	stdout, err := cmd.Output()
-	if err != nil {
-		t.Errorf("%s: %v\n%s", script, err, stderr.String())
-	}
-	checks := 0
-	for line := range bytes.Lines(stdout) {
-		var check struct {
-			Name, Detail string
-			OK           bool
-			MS           int
-		}
-		if json.Unmarshal(line, &check) != nil {
-			t.Errorf("%s wrote %q", script, line)
-			continue
-		}
-		checks++
-		t.Run(check.Name, func(t *testing.T) {
-			t.Logf("%d ms", check.MS)
-			if !check.OK {
-				t.Error(check.Detail)
-			} else if check.Detail != "" {
-				t.Log(check.Detail)
-			}
-		})
-	}
-	if checks == 0 {
-		t.Error("no check has run")
+	for _, c := range harness.Checks(t, ".", env, script) {
+		t.Run(c.Name, c.Judge)
 	}
 }
 
-// gateway is a running gateway, built from this tree.
-type gateway struct {
-	url    string // http://host:port
-	config string // the path of its config
-}
+// gateway is a running gateway.
+type gateway struct{ *harness.Gateway }
 
-// binary is built once, when a test first needs it.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "proxycast-browser-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "proxycast")
-	build := exec.Command("go", "build", "-o", path, ".")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
-
-// start runs the gateway with two keys and the demo provider, and ends it with the
-// test.
+// start runs the gateway with two keys and the demo provider. Its port is one that was
+// free a moment ago: a restart keeps it.
 func start(t *testing.T) *gateway {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	g := &gateway{config: filepath.Join(dir, "config.json")}
-	g.writeConfig(t, adminKey)
-	var stderr bytes.Buffer
-	cmd := exec.Command(path, "-config", g.config)
-	cmd.Dir = dir
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-		for _, mark := range []string{"panic:", "fatal error:", "DATA RACE"} {
-			if strings.Contains(stderr.String(), mark) {
-				t.Errorf("the gateway wrote %q:\n%s", mark, stderr.String())
-			}
-		}
-	})
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err != nil {
-		t.Fatalf("no banner: %v\n%s", err, stderr.String())
-	}
-	var banner struct {
-		Address string `json:"address"`
-	}
-	if err := json.Unmarshal(line, &banner); err != nil || banner.Address == "" {
-		t.Fatalf("the banner is %q: %v", line, err)
-	}
-	g.url = "http://" + banner.Address
-	return g
+	harness.WriteFile(t, dir, "config.json", config(harness.FreeAddress(t), harness.AdminKey))
+	return &gateway{harness.StartIn(t, dir, nil)}
 }
 
 // configText is laid out as a person writes it; the checks look for its lines.
 const configText = `{
-  "server": {"host": "127.0.0.1", "port": %d, "drain": "5s"},
+  "server": {"host": "127.0.0.1", "port": %s, "drain": "5s"},
   "auth": {
     "keys": [
       {"name": "operator", "key": "%s", "admin": true},
@@ -213,56 +87,23 @@ const configText = `{
 }
 `
 
-// writeConfig writes the config with an admin key, as an editor does. The port is
-// one that was free a moment ago: a restart keeps it.
-func (g *gateway) writeConfig(t *testing.T, admin string) {
-	t.Helper()
-	port := 0
-	if g.url == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port = l.Addr().(*net.TCPAddr).Port
-		l.Close()
-	} else if _, err := fmt.Sscanf(g.url, "http://127.0.0.1:%d", &port); err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf(configText, port, admin, userKey)
-	if err := os.WriteFile(g.config+".new", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(g.config+".new", g.config); err != nil {
-		t.Fatal(err)
-	}
+func config(address, admin string) string {
+	return fmt.Sprintf(configText, harness.PortOf(address), admin, harness.UserKey)
 }
 
 // fillLog makes traffic until the log holds logRows records, of which some failed.
 func (g *gateway) fillLog(t *testing.T) {
 	t.Helper()
-	const workers = 8
 	models := []string{"demo-fast", "demo-error-429", "demo-fast", "demo-error-500", "demo-fast", "demo-fast", "no-such-model", "demo-fast"}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
-	defer client.CloseIdleConnections()
 	var sent, failed atomic.Int64
 	var wg sync.WaitGroup
-	for range workers {
+	for range 8 {
 		wg.Go(func() {
-			for {
-				n := sent.Add(1)
-				if n > logRows {
-					return
-				}
+			for n := sent.Add(1); n <= logRows; n = sent.Add(1) {
 				body := fmt.Sprintf(`{"model":%q,"input":"hello"}`, models[n%int64(len(models))])
-				req, _ := http.NewRequest("POST", g.url+"/v1/embeddings", strings.NewReader(body))
-				req.Header.Set("Authorization", "Bearer "+userKey)
-				req.Header.Set("Content-Type", "application/json")
-				res, err := client.Do(req)
-				if err != nil {
+				if _, err := g.Try(g.Request(t.Context(), "POST", "/v1/embeddings", body)); err != nil {
 					failed.Add(1)
-					continue
 				}
-				res.Body.Close()
 			}
 		})
 	}
@@ -279,28 +120,14 @@ func visitor(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &http.Client{Jar: jar, Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Jar: jar, Timeout: harness.Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// do sends a request and gives the answer, whose body is closed. Of the header
-// lines, Host sets the request's host.
+// do sends a visitor's request, which has no key unless a header states one, and returns
+// the answer, whose body is closed.
 func (g *gateway) do(t *testing.T, c *http.Client, method, path, body string, header ...string) *http.Response {
 	t.Helper()
-	req, err := http.NewRequest(method, g.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for _, line := range header {
-		name, value, _ := strings.Cut(line, ": ")
-		if name == "Host" {
-			req.Host = value
-		}
-		req.Header.Set(name, value)
-	}
-	res, err := c.Do(req)
+	res, err := c.Do(g.Request(t.Context(), method, path, body, append([]string{"Authorization:"}, header...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +139,7 @@ func (g *gateway) do(t *testing.T, c *http.Client, method, path, body string, he
 func (g *gateway) login(t *testing.T) *http.Client {
 	t.Helper()
 	c := visitor(t)
-	res := g.do(t, c, "POST", "/_ui/login", `{"key":"`+adminKey+`"}`)
+	res := g.do(t, c, "POST", "/_ui/login", `{"key":"`+harness.AdminKey+`"}`)
 	if res.StatusCode != http.StatusNoContent {
 		t.Fatalf("login: %s", res.Status)
 	}
@@ -344,7 +171,7 @@ func TestSession(t *testing.T) {
 			}
 		}
 	}
-	f("with a session", in, http.StatusOK, "Origin: "+g.url, "Sec-Fetch-Site: same-origin")
+	f("with a session", in, http.StatusOK, "Origin: "+g.URL, "Sec-Fetch-Site: same-origin")
 	f("without a session", visitor(t), http.StatusUnauthorized)
 	f("with a made-up session", visitor(t), http.StatusUnauthorized, "Cookie: "+cookieOf(t, g, in).Name+"=0123456789abcdef0123456789abcdef")
 	f("under a foreign name", in, http.StatusForbidden, "Host: attacker.example")
@@ -357,7 +184,7 @@ func TestSession(t *testing.T) {
 
 func cookieOf(t *testing.T, g *gateway, c *http.Client) *http.Cookie {
 	t.Helper()
-	req, err := http.NewRequest("GET", g.url+"/_status", nil)
+	req, err := http.NewRequest("GET", g.URL+"/_status", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,18 +206,18 @@ func TestLogin(t *testing.T) {
 	}
 	f(`{"key":"wrong-key-0123456789abcdef"}`, http.StatusUnauthorized)
 	f(`{"key":""}`, http.StatusUnauthorized)
-	f(`{"key":"`+userKey+`"}`, http.StatusForbidden) // not an admin's
-	f(`{"key":"`+adminKey+`"}`, http.StatusForbidden, "Origin: https://attacker.example")
-	f(`{"key":"`+adminKey+`"}`, http.StatusForbidden, "Sec-Fetch-Site: cross-site")
-	f(`{"key":"`+adminKey+`"}`, http.StatusForbidden, "Host: attacker.example")
+	f(`{"key":"`+harness.UserKey+`"}`, http.StatusForbidden) // not an admin's
+	f(`{"key":"`+harness.AdminKey+`"}`, http.StatusForbidden, "Origin: https://attacker.example")
+	f(`{"key":"`+harness.AdminKey+`"}`, http.StatusForbidden, "Sec-Fetch-Site: cross-site")
+	f(`{"key":"`+harness.AdminKey+`"}`, http.StatusForbidden, "Host: attacker.example")
 
-	res := g.do(t, visitor(t), "POST", "/_ui/login", `{"key":"`+adminKey+`"}`)
+	res := g.do(t, visitor(t), "POST", "/_ui/login", `{"key":"`+harness.AdminKey+`"}`)
 	for _, want := range []string{"HttpOnly", "SameSite=Strict"} {
 		if got := res.Header.Get("Set-Cookie"); !strings.Contains(got, want) {
 			t.Errorf("the cookie has no %s: %s", want, strings.SplitN(got, "=", 2)[0])
 		}
 	}
-	if strings.Contains(res.Header.Get("Set-Cookie"), adminKey) {
+	if strings.Contains(res.Header.Get("Set-Cookie"), harness.AdminKey) {
 		t.Error("the cookie holds the key")
 	}
 }
@@ -421,8 +248,8 @@ func TestForeignOrigin(t *testing.T) {
 func TestSessionDiesWithItsKey(t *testing.T) {
 	g := start(t)
 	in := g.login(t)
-	g.writeConfig(t, "another-admin-key-0123456789abcdef")
-	if res := g.do(t, visitor(t), "POST", "/_service/reload", `{}`, "Authorization: Bearer "+adminKey); res.StatusCode != http.StatusOK && res.StatusCode != http.StatusUnauthorized {
+	harness.WriteFile(t, g.Dir, "config.json", config(g.Addr, "another-admin-key-0123456789abcdef"))
+	if res := g.do(t, visitor(t), "POST", "/_service/reload", `{}`, "Authorization: Bearer "+harness.AdminKey); res.StatusCode != http.StatusOK && res.StatusCode != http.StatusUnauthorized {
 		t.Fatalf("reload: %s", res.Status) // 401: the changed file was read before
 	}
 	if res := g.do(t, in, "GET", "/_status", ""); res.StatusCode != http.StatusUnauthorized {
@@ -443,6 +270,11 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s has no ETag", path)
 		} else if res := g.do(t, visitor(t), "GET", path, "", "If-None-Match: "+tag); res.StatusCode != http.StatusNotModified {
 			t.Errorf("%s again: %s, want 304", path, res.Status)
+		}
+	}
+	for _, path := range []string{"/_ui", "/"} {
+		if res := g.do(t, visitor(t), "GET", path, "", "Accept: text/html,*/*"); res.StatusCode != http.StatusFound || res.Header.Get("Location") != "/_ui/" {
+			t.Errorf("a browser at %s: %s to %s", path, res.Status, res.Header.Get("Location"))
 		}
 	}
 	for _, path := range []string{"/_ui/missing.js", "/_ui/../config.json", "/_ui/%2e%2e/config.json", "/_ui/pages/"} {

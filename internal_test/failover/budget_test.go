@@ -5,13 +5,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // mixed answers a call with a random fault, or none.
@@ -55,7 +56,7 @@ func TestMixedFaults(t *testing.T) {
 	})
 	models := []string{"m", "held", "m", "alone"}
 	calls := 1000
-	if full() {
+	if harness.Full() {
 		calls = 5000
 	}
 	const warmUp, atOnce = 150, 64
@@ -74,7 +75,7 @@ func TestMixedFaults(t *testing.T) {
 			o.calls = append(o.calls, x)
 		}
 	}
-	eventually(t, "all to be settled", func() bool { return g.status(t).InFlight == 0 })
+	harness.Eventually(t, "all to be settled", func() bool { return g.status(t).InFlight == 0 })
 	records, err := g.records()
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func TestMixedFaults(t *testing.T) {
 
 	const slack = 3
 	var now usage
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(harness.Patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if now = g.usage(t, p); now.goroutines <= before.goroutines+slack && now.files <= before.files+slack && now.inFlight == 0 && now.bodyBytes == 0 {
 			break
 		}
@@ -163,13 +164,10 @@ type usage struct {
 
 func (g *gateway) usage(t *testing.T, p *provider) usage {
 	t.Helper()
-	g.client.CloseIdleConnections()
-	p.hangUp() // kept connections are no leak
+	g.Client.CloseIdleConnections()
+	p.HangUp() // kept connections are no leak
 	time.Sleep(20 * time.Millisecond)
 	s := g.status(t)
-	u := usage{goroutines: s.Goroutines, inFlight: s.InFlight, bodyBytes: s.BodyBytes}
-	if files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.cmd.Process.Pid)); err == nil { // Linux
-		u.files = len(files)
-	}
-	return u
+	files, _ := g.OpenFiles() // none elsewhere than on Linux
+	return usage{s.Goroutines, files, s.InFlight, s.BodyBytes}
 }

@@ -160,13 +160,12 @@ func (g *gateway) ask(ctx context.Context, d *dialect, model, client string, str
 	v.client = client
 	begin := time.Now()
 	defer func() { v.took, v.left = time.Since(begin), caller.Err() != nil }()
-	res, err := g.do(ctx, "POST", d.path, d.request(model, stream), client)
+	r, err := g.Try(g.Request(ctx, "POST", d.path, d.request(model, stream), "User-Agent: "+client))
 	if err != nil {
 		v.err = err
 		return v
 	}
-	v.status, v.header = res.StatusCode, res.Header
-	v.raw, v.broken = drain(res.Body)
+	v.status, v.header, v.raw, v.broken = r.Status, r.Header, r.Body, r.Cut
 	v.read()
 	return v
 }

@@ -1,21 +1,19 @@
-// The provider of faults: a server on raw TCP that answers byte for byte as a script
-// says, and logs every request.
+// The provider of faults: it answers byte for byte as a script says, by target and model.
 package failover_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // words is how many words a whole reply has.
@@ -23,53 +21,55 @@ const words = 60
 
 // call is one request that reached a target.
 type call struct {
+	*harness.Exchange
 	serial  int    // numbers the requests to all targets, from 1
 	target  string // the first segment of the path
 	client  string // user agent: the caller's name for its request
 	key     string // the credential
 	model   string
 	stream  bool
-	body    []byte
-	at      time.Time
-	gone    chan struct{} // closed when the gateway has left the connection
-	conn    net.Conn
 	dialect *dialect
 }
 
 // answer answers a call; it says whether the connection stays open for another.
 type answer func(x *call) (again bool)
 
-// provider listens on loopback as any number of targets, each with a path of its own.
+// provider is any number of targets, each with a path of its own.
 type provider struct {
-	url      string
-	listener net.Listener
-	work     sync.WaitGroup
-
+	*harness.Provider
 	mu      sync.Mutex
 	scripts map[[2]string][]answer // by target and model
 	calls   []*call
-	open    map[net.Conn]bool
 }
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &provider{url: "http://" + l.Addr().String(), listener: l, scripts: map[[2]string][]answer{}, open: map[net.Conn]bool{}}
-	p.work.Go(p.accept)
-	t.Cleanup(func() {
-		l.Close()
-		p.hangUp()
-		p.work.Wait()
+	p := &provider{scripts: map[[2]string][]answer{}}
+	p.Provider = harness.NewProvider(t, func(exchange *harness.Exchange) bool {
+		x := readCall(exchange)
+		return p.next(x)(x)
 	})
 	return p
 }
 
+func readCall(exchange *harness.Exchange) *call {
+	x := &call{Exchange: exchange, dialect: &openAI, client: exchange.Header.Get("User-Agent"), key: strings.TrimPrefix(exchange.Header.Get("Authorization"), "Bearer ")}
+	x.target, _, _ = strings.Cut(x.Target[1:], "/")
+	if strings.HasSuffix(x.Target, anthropic.path) {
+		x.dialect, x.key = &anthropic, x.Header.Get("X-Api-Key")
+	}
+	var head struct {
+		Model  string `json:"model"`
+		Stream bool   `json:"stream"`
+	}
+	_ = json.Unmarshal(x.Body, &head) // a request without a model is the first script's
+	x.model, x.stream = head.Model, head.Stream
+	return x
+}
+
 // as is the provider's entry in the config: name is the target's, key its credential.
 func (p *provider) as(name string, d *dialect, more object) object {
-	settings := object{"name": name, "type": d.name, "base_url": p.url + "/" + name + "/v1", "api_key": "key-of-" + name + "-0123456789"}
+	settings := object{"name": name, "type": d.name, "base_url": p.URL + "/" + name + "/v1", "api_key": "key-of-" + name + "-0123456789"}
 	for key, value := range more {
 		settings[key] = value
 		if key == "api_keys" {
@@ -130,86 +130,9 @@ func targets(calls []*call) []string {
 	return names
 }
 
-// hangUp closes every connection.
-func (p *provider) hangUp() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for conn := range p.open {
-		conn.Close()
-	}
-}
-
-func (p *provider) accept() {
-	for {
-		conn, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		p.open[conn] = true
-		p.mu.Unlock()
-		p.work.Go(func() {
-			p.serve(conn)
-			conn.Close()
-			p.mu.Lock()
-			delete(p.open, conn)
-			p.mu.Unlock()
-		})
-	}
-}
-
-func (p *provider) serve(conn net.Conn) {
-	in := bufio.NewReader(conn)
-	for {
-		x, err := readCall(in)
-		if err != nil {
-			return
-		}
-		x.conn, x.at, x.gone = conn, time.Now(), make(chan struct{})
-		script := p.next(x)
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			if _, err := in.Peek(1); err != nil {
-				close(x.gone)
-			}
-		}()
-		again := script(x)
-		if !again {
-			conn.Close()
-		}
-		<-watched
-		if !again {
-			return
-		}
-	}
-}
-
-func readCall(in *bufio.Reader) (*call, error) {
-	req, err := http.ReadRequest(in)
-	if err != nil {
-		return nil, err
-	}
-	x := &call{dialect: &openAI, client: req.UserAgent(), key: strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")}
-	x.target, _, _ = strings.Cut(req.URL.Path[1:], "/")
-	if strings.HasSuffix(req.URL.Path, anthropic.path) {
-		x.dialect, x.key = &anthropic, req.Header.Get("X-Api-Key")
-	}
-	if x.body, err = io.ReadAll(req.Body); err != nil {
-		return nil, err
-	}
-	var head struct {
-		Model  string `json:"model"`
-		Stream bool   `json:"stream"`
-	}
-	err = json.Unmarshal(x.body, &head)
-	x.model, x.stream = head.Model, head.Stream
-	return x, err
-}
-
 // write sends text and reports whether the gateway still takes it.
 func (x *call) write(text ...string) bool {
-	_, err := io.WriteString(x.conn, strings.Join(text, ""))
+	_, err := io.WriteString(x.Conn, strings.Join(text, ""))
 	return err == nil
 }
 
@@ -240,18 +163,10 @@ func (x *call) events(from, to int) string {
 // ending is what follows the words, up to the closing marker.
 func (x *call) ending() string {
 	end := x.dialect.finish(words)
-	if bytes.Contains(x.body, []byte(`"include_usage":true`)) {
+	if bytes.Contains(x.Body, []byte(`"include_usage":true`)) {
 		end += x.dialect.usage(x.input(), words)
 	}
 	return end
-}
-
-// chunk frames text; an empty chunk would end the reply.
-func chunk(text string) string {
-	if text == "" {
-		return ""
-	}
-	return fmt.Sprintf("%x\r\n%s\r\n", len(text), text)
 }
 
 const (
@@ -273,8 +188,8 @@ func whole(x *call) bool {
 	if !x.stream {
 		return x.write(document(200, "application/json", x.dialect.plain(x.text(words), x.input(), words)))
 	}
-	return x.write(streamHead, chunk(x.dialect.start(x.input()))) && x.write(chunk(x.events(0, 1))) &&
-		x.write(chunk(x.events(1, words))) && x.write(chunk(x.ending()), chunk(x.dialect.closing), lastChunk)
+	return x.write(streamHead, harness.Chunk(x.dialect.start(x.input()))) && x.write(harness.Chunk(x.events(0, 1))) &&
+		x.write(harness.Chunk(x.events(1, words))) && x.write(harness.Chunk(x.ending()), harness.Chunk(x.dialect.closing), lastChunk)
 }
 
 // refuse answers with an error status.
@@ -291,21 +206,20 @@ func (x *call) problem(status int) string {
 
 // reset breaks the connection with a RST.
 func reset(x *call) bool {
-	_ = x.conn.(*net.TCPConn).SetLinger(0)
-	x.conn.Close()
+	x.Reset()
 	return false
 }
 
 // silent never answers.
 func silent(x *call) bool {
-	<-x.gone
+	<-x.Gone
 	return false
 }
 
 // after streams the start and n words, and then does as end says.
 func after(n int, end answer) answer {
 	return func(x *call) bool {
-		if !x.write(streamHead, chunk(x.dialect.start(x.input())+x.events(0, n))) {
+		if !x.write(streamHead, harness.Chunk(x.dialect.start(x.input())+x.events(0, n))) {
 			return false
 		}
 		return end(x)
@@ -325,4 +239,4 @@ func tear(x *call) bool {
 func endEarly(x *call) bool { return x.write(lastChunk) }
 
 // errorEvent ends a stream with the provider's own error.
-func errorEvent(x *call) bool { return x.write(chunk(x.dialect.errorEvent), lastChunk) }
+func errorEvent(x *call) bool { return x.write(harness.Chunk(x.dialect.errorEvent), lastChunk) }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // A resting target stays so over a reload.
@@ -30,11 +32,9 @@ func TestRestSurvivesReload(t *testing.T) {
 		t.Fatalf("state %q, want %q", got, resting)
 	}
 	upstream["models"].(object)["new"] = "second/m"
-	g.configure(t, upstream)
-	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the new config", func() bool { return strings.Contains(g.stderr.String(), "config reloaded") })
+	harness.WriteConfig(t, g.Dir, config(upstream))
+	g.Signal(t, syscall.SIGHUP)
+	harness.Eventually(t, "the new config", func() bool { return strings.Contains(g.Stderr.String(), "config reloaded") })
 	if v := g.ask(t.Context(), &openAI, "new", "new", true); v.status != 200 {
 		t.Fatalf("the new alias: %+v", v)
 	}
@@ -70,7 +70,7 @@ func TestProbeIsOneRequest(t *testing.T) {
 		for i := range n {
 			callers.Go(func() { ask(i) })
 		}
-		eventually(t, "every caller to reach a target", func() bool {
+		harness.Eventually(t, "every caller to reach a target", func() bool {
 			probes = 0
 			second := 0
 			for i := range n {
@@ -130,7 +130,7 @@ func leaver(t *testing.T, g *gateway, p *provider, model string) {
 	defer leave()
 	done := make(chan struct{})
 	go func() { defer close(done); g.ask(ctx, &openAI, model, client, true) }()
-	eventually(t, "the call", func() bool { return len(p.callsOf(client)) == 1 })
+	harness.Eventually(t, "the call", func() bool { return len(p.callsOf(client)) == 1 })
 	leave()
 	<-done
 	if rec, err := g.recordOf(client); err != nil || rec.Status != 499 || rec.Attempts != 1 {
@@ -308,7 +308,7 @@ func TestMaxConcurrency(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "six to find no place", func() bool { return answered.Load() == n-10 })
+		harness.Eventually(t, "six to find no place", func() bool { return answered.Load() == n-10 })
 		close(more)
 		callers.Wait()
 		want := map[string][2]int64{"only": {10, 6}, "m": {16, 0}}[model]

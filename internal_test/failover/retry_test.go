@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // pair is a gateway whose models lead to the targets first and second, in order.
@@ -78,7 +80,7 @@ func TestWhatIsRetried(t *testing.T) {
 		f("too long", tooLong, false, "first", "second")
 		f("refusal", refusal, false, "first")
 		f("redirect", func(x *call) bool {
-			return x.write(document(302, "text/plain", "", "Location: "+p.url))
+			return x.write(document(302, "text/plain", "", "Location: "+p.URL))
 		}, true, "first", "second")
 
 		f("error event before content", after(0, errorEvent), true, "first", "first", "second")
@@ -99,15 +101,15 @@ func TestWhatIsRetried(t *testing.T) {
 			return false
 		}, false, "first", "first", "second")
 		f("cut chunk", func(x *call) bool {
-			x.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(plain(x)[:100]), "ffff\r\n", plain(x)[100:])
+			x.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", harness.Chunk(plain(x)[:100]), "ffff\r\n", plain(x)[100:])
 			return false
 		}, false, "first", "first", "second")
 		f("no last chunk", func(x *call) bool {
-			x.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(plain(x)))
+			x.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", harness.Chunk(plain(x)))
 			return false
 		}, false, "first", "first", "second")
 		f("bad chunk size", func(x *call) bool {
-			x.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(plain(x)[:100]), "xyz\r\n")
+			x.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", harness.Chunk(plain(x)[:100]), "xyz\r\n")
 			return false
 		}, false, "first", "first", "second")
 	})
@@ -118,7 +120,7 @@ func TestErrorEventThenSilence(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, d *dialect) {
 		g, p := pair(t, d, nil, nil)
-		thenSilent := func(x *call) bool { x.write(chunk(d.errorEvent)); return silent(x) }
+		thenSilent := func(x *call) bool { x.write(harness.Chunk(d.errorEvent)); return silent(x) }
 		p.play("first", "m", after(0, thenSilent))
 		p.play("first", "held", after(30, thenSilent))
 		for model, want := range map[string][]string{"m": {"first", "first", "second"}, "held": {"first", "second"}} {
@@ -197,7 +199,7 @@ func TestShortRetryAfter(t *testing.T) {
 			calls := p.callsOf(model)
 			if got := targets(calls); !slices.Equal(got, []string{"first", "first"}) {
 				t.Errorf("%v: called %v", header, got)
-			} else if wait := calls[1].at.Sub(calls[0].at); wait < 600*time.Millisecond {
+			} else if wait := calls[1].At.Sub(calls[0].At); wait < 600*time.Millisecond {
 				t.Errorf("%v: repeated after %v", header, wait)
 			}
 		})
@@ -224,7 +226,7 @@ func TestLastError(t *testing.T) {
 					t.Errorf("%s: x-should-retry %q after %d attempts", name, v.header.Get("X-Should-Retry"), len(calls))
 				}
 				rec, err := g.recordOf(name)
-				if err != nil || rec.Status != v.status || rec.Attempts != len(calls) || rec.ErrorType == "" || rec.Provider != "second" || rec.OutputTokens > 0 {
+				if err != nil || rec.Status != v.status || rec.Attempts != len(calls) || rec.ErrorType == "" || rec.Provider != "second" || rec.OutputTokens != nil {
 					t.Errorf("%s: record %+v, %v", name, rec, err)
 				}
 			})
@@ -270,7 +272,7 @@ func TestCallerLeavesBetweenAttempts(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan view)
 	go func() { done <- g.ask(ctx, &openAI, "m", "leaves", true) }()
-	eventually(t, "the first call", func() bool { return len(p.callsOf("leaves")) == 1 })
+	harness.Eventually(t, "the first call", func() bool { return len(p.callsOf("leaves")) == 1 })
 	time.Sleep(50 * time.Millisecond) // the wait begins
 	leave()
 	<-done

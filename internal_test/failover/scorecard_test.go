@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // score is a scenario's result. A higher one is better.
@@ -117,7 +119,8 @@ func (o *outcome) lie() string {
 
 // billed reports whether the record has the tokens of that call, and no others.
 func (o *outcome) billed(x *call) bool {
-	return o.record.InputTokens == int64(x.input()) && o.record.OutputTokens == words
+	input, output := o.record.InputTokens, o.record.OutputTokens
+	return input != nil && *input == int64(x.input()) && output != nil && *output == words
 }
 
 // rescued passes a whole answer for which just the given targets were called.
@@ -174,7 +177,7 @@ var scenarios = []scenario{
 	{name: "429 with Retry-After", first: []answer{refuse(429, "Retry-After: 1"), whole}, judge: func(t *trial) (score, string) {
 		o := t.ask()
 		s, why := o.rescued("first", "first")
-		if s == passed && o.calls[1].at.Sub(o.calls[0].at) < time.Second {
+		if s == passed && o.calls[1].At.Sub(o.calls[0].At) < time.Second {
 			s, why = partial, "Retry-After was not kept"
 		}
 		return s, o.explain(s, why)
@@ -255,12 +258,12 @@ const (
 
 // malformed goes on from word 9 with an event that is not JSON, and then as it should.
 func malformed(x *call) bool {
-	return x.write(chunk(brokenEvent), chunk(x.events(10, words)+x.ending()+x.dialect.closing), lastChunk)
+	return x.write(harness.Chunk(brokenEvent), harness.Chunk(x.events(10, words)+x.ending()+x.dialect.closing), lastChunk)
 }
 
 // unclosed leaves the closing marker out.
 func unclosed(x *call) bool {
-	return x.write(streamHead, chunk(x.dialect.start(x.input())+x.events(0, words)+x.ending()), lastChunk)
+	return x.write(streamHead, harness.Chunk(x.dialect.start(x.input())+x.events(0, words)+x.ending()), lastChunk)
 }
 
 func tooLong(x *call) bool { return x.write(document(400, "application/json", x.dialect.tooLong)) }
@@ -269,7 +272,7 @@ func refusal(x *call) bool { return x.write(document(400, "application/json", x.
 
 // noPrefill refuses a conversation that ends with the assistant.
 func noPrefill(x *call) bool {
-	if bytes.Contains(x.body, []byte(`"assistant"`)) {
+	if bytes.Contains(x.Body, []byte(`"assistant"`)) {
 		return refuse(400)(x)
 	}
 	return whole(x)
@@ -277,7 +280,7 @@ func noPrefill(x *call) bool {
 
 // usageAndError states tokens, and fails before any content.
 func usageAndError(x *call) bool {
-	return x.write(chunk(x.dialect.usage(9999, 9999))) && errorEvent(x)
+	return x.write(harness.Chunk(x.dialect.usage(9999, 9999))) && errorEvent(x)
 }
 
 // broken judges a stream that fails after n words: unless it is held, the caller gets

@@ -5,12 +5,15 @@ package failover_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"proxycast/internal_test/harness"
 )
 
 // Comments stand between events, however slowly and in whatever pieces these come, and
@@ -74,7 +77,7 @@ func drip(x *call, text, end string, silence time.Duration) bool {
 		if near := text[max(0, at-len(end)):min(len(text), at+len(end))]; strings.Contains(near, end) || at%211 == 0 {
 			time.Sleep(silence)
 		}
-		if !x.write(chunk(text[at : at+1])) {
+		if !x.write(harness.Chunk(text[at : at+1])) {
 			return false
 		}
 	}
@@ -91,7 +94,7 @@ func TestTimeouts(t *testing.T) {
 	}
 	t.Cleanup(func() { deaf.Close() })
 	endless := func(x *call) bool {
-		for x.write(chunk(x.dialect.word("word "))) {
+		for x.write(harness.Chunk(x.dialect.word("word "))) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		return false
@@ -162,8 +165,8 @@ func TestTimeouts(t *testing.T) {
 					return
 				}
 				select {
-				case <-calls[0].gone:
-				case <-time.After(patience):
+				case <-calls[0].Gone:
+				case <-time.After(harness.Patience):
 					t.Errorf("%s: the provider's call goes on", name)
 				}
 			})
@@ -244,22 +247,23 @@ func TestHeldStreamTooLargeToHold(t *testing.T) {
 	const pieces = 90 // 8 MiB and more
 	begun := make(chan struct{})
 	p.play("first", "held", func(x *call) bool {
-		x.write(streamHead, chunk(x.dialect.start(1)))
+		x.write(streamHead, harness.Chunk(x.dialect.start(1)))
 		for range pieces {
-			x.write(chunk(x.dialect.word(piece)))
+			x.write(harness.Chunk(x.dialect.word(piece)))
 		}
 		<-begun
-		return x.write(chunk(x.dialect.finish(1)+x.dialect.closing), lastChunk)
+		return x.write(harness.Chunk(x.dialect.finish(1)+x.dialect.closing), lastChunk)
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	res, err := g.do(ctx, "POST", openAI.path, openAI.request("held", true), "large")
+	res, err := g.Client.Do(g.Request(ctx, "POST", openAI.path, openAI.request("held", true), "User-Agent: large"))
 	close(begun)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Body.Close()
 	v := view{header: res.Header}
-	v.raw, v.broken = drain(res.Body)
+	v.raw, v.broken = io.ReadAll(res.Body)
 	if v.read(); v.broken != nil || !v.closed || len(v.text) != pieces*len(piece) || len(p.callsOf("large")) != 1 {
 		t.Errorf("%d bytes of text: %v", len(v.text), v)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"proxycast/internal_test/harness"
 	"proxycast/server/autostart"
 )
 
@@ -41,22 +42,6 @@ func startupFile(t *testing.T, u autostart.Unit, form string) string {
 		t.Fatal(err)
 	}
 	return text
-}
-
-// needTool returns the program's path. Without it, the test is skipped, or fails
-// when all tests were asked for.
-func needTool(t *testing.T, name, install string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("PROXYCAST_FULL") == "1":
-		t.Fatalf("needs %s: %s", name, install)
-	default:
-		t.Skipf("needs %s: %s", name, install)
-	}
-	return ""
 }
 
 func TestSystemdUnit(t *testing.T) {
@@ -140,16 +125,16 @@ func TestSystemdAnalyze(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux")
 	}
-	analyze := needTool(t, "systemd-analyze", "apt-get install systemd")
+	analyze := harness.NeedTool(t, "systemd-analyze", "apt-get install systemd")
 	check := func(name, folder string, user bool) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), folder)
 			u := unit(dir)
 			u.User = user
 			u.Binary = filepath.Join(t.TempDir(), "100 %h é 数据", "proxycast") // systemd allows no quotes here
-			placeFile(t, u.Binary, "#!/bin/sh\n", 0o755)                      // verify looks for it
+			harness.PlaceFile(t, u.Binary, "#!/bin/sh\n", 0o755)              // verify looks for it
 			file := filepath.Join(t.TempDir(), "proxycast.service")
-			placeFile(t, file, startupFile(t, u, "systemd"), 0o644)
+			harness.PlaceFile(t, file, startupFile(t, u, "systemd"), 0o644)
 			run := func(args ...string) string {
 				cmd := exec.Command(analyze, args...)
 				cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir()) // for --user
@@ -298,7 +283,7 @@ func fakeSystemctl(t *testing.T, exit string) (calls string) {
 	t.Helper()
 	dir := t.TempDir()
 	calls = filepath.Join(dir, "calls")
-	placeFile(t, filepath.Join(dir, "systemctl"), "#!/bin/sh\necho \"$*\" >>"+calls+"\necho systemctl speaks\nexit "+exit+"\n", 0o755)
+	harness.PlaceFile(t, filepath.Join(dir, "systemctl"), "#!/bin/sh\necho \"$*\" >>"+calls+"\necho systemctl speaks\nexit "+exit+"\n", 0o755)
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return calls
 }
@@ -434,15 +419,4 @@ func TestNotify(t *testing.T) {
 			t.Errorf("got %v, want ErrAutostart", err)
 		}
 	})
-}
-
-// placeFile writes a file, and the folders to it.
-func placeFile(t *testing.T, path, text string, mode os.FileMode) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -6,11 +6,9 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -47,8 +45,9 @@ type Settings struct {
 	Host             string        `json:"host" default:"127.0.0.1" doc:"The address to listen on: an IP address or a host name. Beyond loopback auth must be on."`
 	Port             int           `json:"port" default:"9090" min:"0" max:"65535" doc:"The port to listen on. 0 picks a free one."`
 	Hosts            []string      `json:"hosts" doc:"Further host names by which clients may address a loopback listener."`
+	TrustedProxies   []string      `json:"trusted_proxies" doc:"Addresses (CIDR, or one address) of proxies before the gateway. From these the right-most address of X-Forwarded-For that is not among them counts as the client's."`
 	MaxBody          int64         `json:"max_body" unit:"bytes" default:"32MiB" min:"1KiB" max:"1TiB" doc:"The largest request body."`
-	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"256MiB" min:"1KiB" max:"1TiB" doc:"What all request bodies in memory may take together."`
+	MaxInflightBytes int64         `json:"max_inflight_bytes" unit:"bytes" default:"128MiB" min:"1KiB" max:"1TiB" doc:"What all request bodies, and replies that are held, may take in memory together. One key has at most half of it, or max_body if that is more."`
 	MaxConnections   int           `json:"max_connections" default:"0" min:"0" max:"1000000" doc:"How many connections are served at a time, the others wait. 0: no limit."`
 	Drain            time.Duration `json:"drain" default:"30s" doc:"How long a shutdown waits for requests under way."`
 	TLS              TLS           `json:"tls" doc:"Serve HTTPS. Both files or none."`
@@ -120,29 +119,13 @@ func (c *Config) fill(root *jsonNode, err error, mode fs.FileMode) (faults, warn
 	return d.faults, d.warnings
 }
 
-// ReadFile returns the text of a config file and its mode. A file larger than 4 MiB is
-// an error.
+// ReadFile returns the text of a config file and its mode. A file larger than 4 MiB, or anything but a file, is an error.
 func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
-	return readWhole(path, MaxBytes, "4 MiB")
-}
-
-// readWhole returns the text of a file and its mode. One larger than limit bytes, which
-// are named in the error, is not read.
-func readWhole(path string, limit int64, named string) (text []byte, mode fs.FileMode, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
+	text, mode, err = auth.ReadFile(path, MaxBytes)
+	if errors.Is(err, auth.ErrTooLarge) {
+		err = fmt.Errorf("%s is larger than 4 MiB", path)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	text, err = io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("%s is larger than %s", path, named)
-	}
-	return text, info.Mode(), err
+	return text, mode, err
 }
 
 // checkSections lets each section judge its values, then judges what concerns
@@ -182,6 +165,11 @@ func (s Settings) Check(fault, warn func(path, message string)) {
 			fault(fmt.Sprintf("hosts[%d]", i), notHost)
 		}
 	}
+	for i, text := range s.TrustedProxies {
+		if _, err := parsePrefix(text); err != nil {
+			fault(fmt.Sprintf("trusted_proxies[%d]", i), "is neither a range of addresses such as 10.0.0.0/8 nor one address")
+		}
+	}
 	if s.MaxInflightBytes < s.MaxBody {
 		fault("max_inflight_bytes", "must be at least max_body")
 	}
@@ -191,6 +179,24 @@ func (s Settings) Check(fault, warn func(path, message string)) {
 	if s.TLS.Key != "" && s.TLS.Cert == "" {
 		fault("tls.key", "needs tls.cert too")
 	}
+}
+
+// Prefixes parses ranges of addresses, which Check found good.
+func Prefixes(texts []string) (prefixes []netip.Prefix) {
+	for _, text := range texts {
+		if prefix, err := parsePrefix(text); err == nil {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return prefixes
+}
+
+// parsePrefix parses a range of addresses, or one address.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return address.Unmap().Prefix(address.Unmap().BitLen())
+	}
+	return netip.ParsePrefix(text)
 }
 
 // URL returns the address under which a client on this machine reaches a gateway

@@ -240,7 +240,7 @@ func TestLoadDefaults(t *testing.T) {
 	if dir, err = os.Getwd(); err != nil { // as Load sees it, links resolved
 		t.Fatal(err)
 	}
-	want := config.Settings{Host: "127.0.0.1", Port: 9090, MaxBody: 32 << 20, MaxInflightBytes: 256 << 20, Drain: 30 * time.Second}
+	want := config.Settings{Host: "127.0.0.1", Port: 9090, MaxBody: 32 << 20, MaxInflightBytes: 128 << 20, Drain: 30 * time.Second}
 	if !reflect.DeepEqual(cfg.Server, want) {
 		t.Errorf("server is %+v, want %+v", cfg.Server, want)
 	}

@@ -3,9 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"proxycast/auth"
 )
 
 // References: what a string of the file takes from the environment or another file.
@@ -80,11 +81,13 @@ func readReferenced(path, dir string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for
+	content, _, err := auth.ReadFile(path, maxReferencedFile)
+	switch {
+	case errors.Is(err, auth.ErrNotRegular):
 		return "", fmt.Errorf("%s is not a regular file", path)
-	}
-	content, _, err := readWhole(path, maxReferencedFile, "64 KiB")
-	if err != nil {
+	case errors.Is(err, auth.ErrTooLarge):
+		return "", fmt.Errorf("%s is larger than 64 KiB", path)
+	case err != nil:
 		return "", err
 	}
 	value := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"reflect"
 	"regexp"
 	"slices"
@@ -48,6 +49,33 @@ func (c *Config) Shown() json.RawMessage {
 		panic("config: " + err.Error())
 	}
 	return replaceTokens(text, secrets)
+}
+
+// Secrets returns what must not be shown of the config in force: the values of its secret fields, and what addresses have
+// of passwords and queries.
+func (c *Config) Secrets() (values []string) {
+	text, err := json.Marshal(fileForm(reflect.ValueOf(*c)))
+	if err != nil {
+		panic("config: " + err.Error()) // it was made of JSON
+	}
+	secrets, err := secretTokens(text, func(string) bool { return false })
+	if err != nil {
+		panic("config: " + err.Error())
+	}
+	for _, s := range secrets {
+		u, err := url.Parse(s.value)
+		if err != nil || u.Host == "" {
+			values = append(values, strings.TrimPrefix(s.value, "Bearer "))
+			continue
+		}
+		if password, ok := u.User.Password(); ok {
+			values = append(values, password)
+		}
+		for _, given := range u.Query() {
+			values = append(values, given...)
+		}
+	}
+	return values
 }
 
 // fileForm returns v as json.Marshal is to write it: by the keys of the file, durations

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// asks gives requests for the same answer in every dialect, without their model.
+// asks returns requests for the same answer in every dialect, without their model.
 func asks(text, limit string) map[string]string {
 	said, _ := json.Marshal(text)
 	limits := func(field string) string {
@@ -68,6 +68,21 @@ func TestWhatIsSaid(t *testing.T) {
 	}
 }
 
+func TestFilesAreAccepted(t *testing.T) {
+	for path, body := range map[string]string{
+		"/chat/completions": `{"messages":[{"role":"user","content":[{"type":"text","text":"look"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},` +
+			`{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}},{"type":"file","file":{"filename":"a.pdf","file_data":"AAAA"}}]}]}`,
+		"/messages": `{"max_tokens":99,"messages":[{"role":"user","content":[{"type":"text","text":"look"},{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}},` +
+			`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AAAA"}}]}]}`,
+		"/responses": `{"input":[{"role":"user","content":[{"type":"input_text","text":"look"},{"type":"input_image","image_url":"data:image/png;base64,AAAA","detail":"low"},` +
+			`{"type":"input_file","filename":"a.pdf","file_data":"AAAA"}]}]}`,
+	} {
+		if r := read(t, path, body); !strings.Contains(r.Text, "“look”") || r.Input != 1 {
+			t.Errorf("%s: %+v", path, r)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	ends := map[string]string{"/chat/completions": "length", "/messages": "max_tokens", "/responses": "incomplete"}
 	for limit, want := range map[string]string{"1": "Hello", "2": "Hello!", "5": "Hello! This is ProxyCast"} {
@@ -83,48 +98,6 @@ func TestLimits(t *testing.T) {
 		if r := read(t, path, body); r.End != whole[path] || !strings.HasSuffix(r.Text, ".") {
 			t.Errorf("%s: %+v", path, r)
 		}
-	}
-}
-
-func TestStops(t *testing.T) {
-	const hi = `"messages":[{"role":"user","content":"hi"}]`
-	for _, c := range []struct{ path, body, text, end, stop string }{
-		{"/chat/completions", hi + `,"stop":"oxy"`, "Hello! This is Pr", "stop", ""},
-		{"/chat/completions", hi + `,"stop":["demo","This"]`, "Hello! ", "stop", ""},
-		{"/chat/completions", hi + `,"stop":["no such text"],"max_tokens":2`, "Hello!", "length", ""},
-		{"/chat/completions", hi + `,"stop":["!"],"max_tokens":2`, "Hello", "stop", ""},
-		{"/chat/completions", hi + `,"stop":"Hello"`, "", "stop", ""},
-		{"/chat/completions", hi + `,"stop":null,"max_tokens":1`, "Hello", "length", ""},
-		{"/messages", hi + `,"max_tokens":99,"stop_sequences":["demo","This"]`, "Hello! ", "stop_sequence", "This"},
-		{"/messages", hi + `,"max_tokens":99,"stop_sequences":["Hello"]`, "", "stop_sequence", "Hello"},
-	} {
-		if r := read(t, c.path, `{`+c.body+`}`); r.Text != c.text || r.End != c.end || r.Stop != c.stop {
-			t.Errorf("%s %s: %+v", c.path, c.body, r)
-		}
-	}
-}
-
-func TestChoices(t *testing.T) {
-	one := read(t, "/chat/completions", `{"messages":[{"role":"user","content":"hi"}]}`)
-	body := `{"model":"demo-fast","messages":[{"role":"user","content":"hi"}],"n":3`
-	var plain anyReply
-	ok(t, "/chat/completions", body+`}`, &plain)
-	if len(plain.Choices) != 3 || plain.Choices[2].Index != 2 || plain.Choices[2].Message.Content != one.Text ||
-		plain.Usage.CompletionTokens != 3*one.Output || plain.Usage.PromptTokens != one.Input {
-		t.Errorf("n of 3 answers %+v", plain)
-	}
-	_, events := post(t, "/chat/completions", body+`,"stream":true}`)
-	texts, ends := [3]string{}, [3]string{}
-	for _, event := range strings.Split(events, "\n\n") {
-		var chunk anyReply
-		if json.Unmarshal([]byte(strings.TrimPrefix(event, "data: ")), &chunk) != nil {
-			continue
-		}
-		texts[chunk.Choices[0].Index] += chunk.Choices[0].Delta.Content
-		ends[chunk.Choices[0].Index] += chunk.Choices[0].FinishReason
-	}
-	if texts != [3]string{one.Text, one.Text, one.Text} || ends != [3]string{"stop", "stop", "stop"} {
-		t.Errorf("n of 3 streams %q, %q", texts, ends)
 	}
 }
 

@@ -23,7 +23,7 @@ func roundTrip(ctx context.Context, method, path, body string) (*http.Response, 
 	return demo.Transport{}.RoundTrip(req)
 }
 
-// post gives the reply to a request that must be answered, and its whole body.
+// post returns the reply to a request that must be answered, and its whole body.
 func post(t *testing.T, path, body string) (*http.Response, string) {
 	t.Helper()
 	res, err := roundTrip(t.Context(), http.MethodPost, path, body)
@@ -108,30 +108,26 @@ func TestShapes(t *testing.T) {
 	const tools = `"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}}}],"tool_choice":"required"`
 	const claude = `"tools":[{"name":"f","input_schema":{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}}],"tool_choice":{"type":"any"}`
 	const respond = `"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}],"tool_choice":"required"`
-	const details = `"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},` +
-		`"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}`
-	const chunk = `data: {"id":"chatcmpl-ID","object":"chat.completion.chunk","created":0,"model":"demo-fast","service_tier":"default","system_fingerprint":"fp_demo","choices":[`
-	const settings = `"instructions":null,"max_output_tokens":1,"metadata":{},"parallel_tool_calls":true,"previous_response_id":null,` +
-		`"reasoning":{"effort":null,"summary":null},"store":false,"temperature":1,"text":{"format":{"type":"text"}},` +
-		`"tool_choice":"auto","tools":[],"top_p":1,"truncation":"disabled"}`
-	const begun = `"response":{"id":"resp_ID","object":"response","created_at":0,"status":"in_progress","background":false,"completed_at":null,"error":null,` +
-		`"incomplete_details":null,"model":"demo-fast","output":[],"usage":null,` + settings + "}\n\n"
-	const ended = `{"id":"resp_ID","object":"response","created_at":0,"status":"incomplete","background":false,"completed_at":null,"error":null,` +
-		`"incomplete_details":{"reason":"max_output_tokens"},"model":"demo-fast",` +
+	const chunk = `data: {"id":"chatcmpl-ID","object":"chat.completion.chunk","created":0,"model":"demo-fast","choices":[`
+	limited := strings.Replace(responseSettings, `"max_output_tokens":null`, `"max_output_tokens":1`, 1)
+	begun := `"response":{"id":"resp_ID","object":"response","created_at":0,"completed_at":null,"status":"in_progress","background":false,"error":null,` +
+		`"incomplete_details":null,"model":"demo-fast","previous_response_id":null,"output":[],"usage":null,` + limited + "}}\n\n"
+	ended := `{"id":"resp_ID","object":"response","created_at":0,"completed_at":null,"status":"incomplete","background":false,"error":null,` +
+		`"incomplete_details":{"reason":"max_output_tokens"},"model":"demo-fast","previous_response_id":null,` +
 		`"output":[{"id":"msg_ID","type":"message","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"Hello","annotations":[],"logprobs":[]}]}],` +
-		`"usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":1,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":2},` + settings
-	const item = `,"output_index":0,"item_id":"msg_ID"`
+		`"usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":1,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":2},` + limited + `}`
+	const item = `,"item_id":"msg_ID","output_index":0`
 
 	for _, c := range []struct{ name, path, body, want string }{
 		{"chat", "/chat/completions", hi + `,"max_tokens":2`,
-			`{"id":"chatcmpl-ID","object":"chat.completion","created":0,"model":"demo-fast","service_tier":"default","system_fingerprint":"fp_demo",` +
-				`"choices":[{"index":0,"message":{"role":"assistant","content":"Hello!","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"length"}],` +
-				`"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,` + details + `}`},
+			`{"id":"chatcmpl-ID","object":"chat.completion","created":0,"model":"demo-fast",` +
+				`"choices":[{"index":0,"message":{"role":"assistant","content":"Hello!","refusal":null},"logprobs":null,"finish_reason":"length"}],` +
+				`"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}`},
 		{"chat tool", "/chat/completions", hi + `,` + tools,
-			`{"id":"chatcmpl-ID","object":"chat.completion","created":0,"model":"demo-fast","service_tier":"default","system_fingerprint":"fp_demo",` +
-				`"choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"annotations":[],` +
+			`{"id":"chatcmpl-ID","object":"chat.completion","created":0,"model":"demo-fast",` +
+				`"choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,` +
 				`"tool_calls":[{"id":"call_ID","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]},"logprobs":null,"finish_reason":"tool_calls"}],` +
-				`"usage":{"prompt_tokens":41,"completion_tokens":7,"total_tokens":48,` + details + `}`},
+				`"usage":{"prompt_tokens":41,"completion_tokens":7,"total_tokens":48}}`},
 		{"chat stream", "/chat/completions", hi + `,"max_tokens":2,"stream":true`,
 			chunk + `{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
 				chunk + `{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
@@ -142,39 +138,38 @@ func TestShapes(t *testing.T) {
 			chunk + `{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}],"usage":null}` + "\n\n" +
 				chunk + `{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}],"usage":null}` + "\n\n" +
 				chunk + `{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null}` + "\n\n" +
-				chunk + `],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,` + details + "}\n\n" +
+				chunk + `],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}` + "\n\n" +
 				"data: [DONE]\n\n"},
 		{"chat tool stream", "/chat/completions", hi + `,"max_tokens":2,"stream":true,` + tools,
-			chunk + `{"index":0,"delta":{"role":"assistant","content":null,"refusal":null},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
-				chunk + `{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_ID","type":"function","function":{"name":"f","arguments":""}}]},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
+			chunk + `{"index":0,"delta":{"role":"assistant","content":null,"refusal":null,` +
+				`"tool_calls":[{"index":0,"id":"call_ID","type":"function","function":{"name":"f","arguments":""}}]},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
 				chunk + `{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
 				chunk + `{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\""}}]},"logprobs":null,"finish_reason":null}]}` + "\n\n" +
 				chunk + `{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}` + "\n\n" +
 				"data: [DONE]\n\n"},
 		{"message", "/messages", hi + `,"max_tokens":2`,
 			`{"id":"msg_ID","type":"message","role":"assistant","model":"demo-fast","content":[{"type":"text","text":"Hello!"}],"stop_reason":"max_tokens","stop_sequence":null,` +
-				`"usage":{"input_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":2,"service_tier":"standard"}}`},
+				`"usage":{"input_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":2}}`},
 		{"message tool", "/messages", hi + `,"max_tokens":99,` + claude,
 			`{"id":"msg_ID","type":"message","role":"assistant","model":"demo-fast","content":[{"type":"tool_use","id":"toolu_ID","name":"f","input":{"a":1}}],"stop_reason":"tool_use","stop_sequence":null,` +
-				`"usage":{"input_tokens":41,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":7,"service_tier":"standard"}}`},
-		{"message stream", "/messages", hi + `,"max_tokens":99,"stop_sequences":["!"],"stream":true`,
+				`"usage":{"input_tokens":41,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":7}}`},
+		{"message stream", "/messages", hi + `,"max_tokens":1,"stream":true`,
 			`event: message_start` + "\n" +
 				`data: {"type":"message_start","message":{"id":"msg_ID","type":"message","role":"assistant","model":"demo-fast","content":[],"stop_reason":null,"stop_sequence":null,` +
-				`"usage":{"input_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0,"service_tier":"standard"}}}` + "\n\n" +
+				`"usage":{"input_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}` + "\n\n" +
 				`event: content_block_start` + "\n" + `data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}` + "\n\n" +
 				`event: ping` + "\n" + `data: {"type":"ping"}` + "\n\n" +
 				`event: content_block_delta` + "\n" + `data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}` + "\n\n" +
 				`event: content_block_stop` + "\n" + `data: {"type":"content_block_stop","index":0}` + "\n\n" +
-				`event: message_delta` + "\n" + `data: {"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"!"},` +
+				`event: message_delta` + "\n" + `data: {"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},` +
 				`"usage":{"input_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}}` + "\n\n" +
 				`event: message_stop` + "\n" + `data: {"type":"message_stop"}` + "\n\n"},
 		{"message tool stream", "/messages", hi + `,"max_tokens":1,"stream":true,` + claude,
 			`event: message_start` + "\n" +
 				`data: {"type":"message_start","message":{"id":"msg_ID","type":"message","role":"assistant","model":"demo-fast","content":[],"stop_reason":null,"stop_sequence":null,` +
-				`"usage":{"input_tokens":41,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0,"service_tier":"standard"}}}` + "\n\n" +
+				`"usage":{"input_tokens":41,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}` + "\n\n" +
 				`event: content_block_start` + "\n" + `data: {"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_ID","name":"f","input":{}}}` + "\n\n" +
 				`event: ping` + "\n" + `data: {"type":"ping"}` + "\n\n" +
-				`event: content_block_delta` + "\n" + `data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":""}}` + "\n\n" +
 				`event: content_block_delta` + "\n" + `data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}` + "\n\n" +
 				`event: content_block_stop` + "\n" + `data: {"type":"content_block_stop","index":0}` + "\n\n" +
 				`event: message_delta` + "\n" + `data: {"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},` +
@@ -198,21 +193,21 @@ func TestShapes(t *testing.T) {
 				"event: response.incomplete\n" + `data: {"type":"response.incomplete","sequence_number":8,"response":` + ended + "}\n\n"},
 		{"response tool stream", "/responses", `"input":"hi","stream":true,` + respond, strings.NewReplacer(
 			`"max_output_tokens":1`, `"max_output_tokens":null`, `"tool_choice":"auto"`, `"tool_choice":"required"`,
-			`"tools":[]`, `"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}]`).Replace(
+			`"tools":[]`, `"tools":[{"description":null,"name":"f","parameters":{"type":"object"},"strict":false,"type":"function"}]`).Replace(
 			"event: response.created\n" + `data: {"type":"response.created","sequence_number":0,` + begun +
 				"event: response.in_progress\n" + `data: {"type":"response.in_progress","sequence_number":1,` + begun +
 				"event: response.output_item.added\n" + `data: {"type":"response.output_item.added","sequence_number":2,"output_index":0,` +
 				`"item":{"id":"fc_ID","type":"function_call","status":"in_progress","call_id":"call_ID","name":"f","arguments":""}}` + "\n\n" +
-				"event: response.function_call_arguments.delta\n" + `data: {"type":"response.function_call_arguments.delta","sequence_number":3,"output_index":0,"item_id":"fc_ID","delta":"{"}` + "\n\n" +
-				"event: response.function_call_arguments.delta\n" + `data: {"type":"response.function_call_arguments.delta","sequence_number":4,"output_index":0,"item_id":"fc_ID","delta":"}"}` + "\n\n" +
-				"event: response.function_call_arguments.done\n" + `data: {"type":"response.function_call_arguments.done","sequence_number":5,"output_index":0,"item_id":"fc_ID","name":"f","arguments":"{}"}` + "\n\n" +
+				"event: response.function_call_arguments.delta\n" + `data: {"type":"response.function_call_arguments.delta","sequence_number":3,"item_id":"fc_ID","output_index":0,"delta":"{"}` + "\n\n" +
+				"event: response.function_call_arguments.delta\n" + `data: {"type":"response.function_call_arguments.delta","sequence_number":4,"item_id":"fc_ID","output_index":0,"delta":"}"}` + "\n\n" +
+				"event: response.function_call_arguments.done\n" + `data: {"type":"response.function_call_arguments.done","sequence_number":5,"item_id":"fc_ID","output_index":0,"name":"f","arguments":"{}"}` + "\n\n" +
 				"event: response.output_item.done\n" + `data: {"type":"response.output_item.done","sequence_number":6,"output_index":0,` +
 				`"item":{"id":"fc_ID","type":"function_call","status":"completed","call_id":"call_ID","name":"f","arguments":"{}"}}` + "\n\n" +
-				"event: response.completed\n" + `data: {"type":"response.completed","sequence_number":7,"response":{"id":"resp_ID","object":"response","created_at":0,"status":"completed",` +
-				`"background":false,"completed_at":0,"error":null,"incomplete_details":null,"model":"demo-fast",` +
+				"event: response.completed\n" + `data: {"type":"response.completed","sequence_number":7,"response":{"id":"resp_ID","object":"response","created_at":0,"completed_at":0,"status":"completed",` +
+				`"background":false,"error":null,"incomplete_details":null,"model":"demo-fast","previous_response_id":null,` +
 				`"output":[{"id":"fc_ID","type":"function_call","status":"completed","call_id":"call_ID","name":"f","arguments":"{}"}],` +
 				`"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":0},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":13},` +
-				settings + "}\n\n")},
+				limited + "}}\n\n")},
 		{"embedding", "/embeddings", `"input":"hi","dimensions":1`,
 			`{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1]}],"model":"demo-fast","usage":{"prompt_tokens":1,"total_tokens":1}}`},
 		{"embedding in base64", "/embeddings", `"input":"hi","dimensions":1,"encoding_format":"base64"`,

@@ -47,8 +47,8 @@ func TestEmbeddings(t *testing.T) {
 	}{
 		{`"input":"one two"`, 1, 256, 2},
 		{`"input":["one two","three"],"encoding_format":"float"`, 2, 256, 3},
-		{`"input":[1,2,3],"dimensions":4096`, 1, 4096, 3},
-		{`"input":[[1,2,3],[4]],"dimensions":1`, 2, 1, 4},
+		{`"input":["one","two"],"dimensions":1`, 2, 1, 2},
+		{`"input":"one","dimensions":4096`, 1, 4096, 1},
 		{`"input":" ","dimensions":2`, 1, 2, 1},
 		{`"input":"` + "你好" + `","dimensions":null,"encoding_format":null,"user":"u"`, 1, 256, 2},
 	} {

@@ -7,26 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"strings"
 
 	"proxycast/upstream/dialect"
 )
 
-// dialectOf gives the dialect of a path, known or not.
-func dialectOf(path string) dialect.Dialect {
+// dialectOf returns the dialect of a path, known or not, and the header that a provider's request id comes in.
+func dialectOf(path string) (d dialect.Dialect, requestIDHeader string) {
 	if strings.HasSuffix(path, "/messages") || strings.Contains(path, "/messages/") {
-		return dialect.Anthropic
+		return dialect.Anthropic, "Request-Id"
 	}
-	return dialect.OpenAI
-}
-
-// requestIDHeader names the header that a provider's request id comes in.
-func requestIDHeader(d dialect.Dialect) string {
-	if d == dialect.Anthropic {
-		return "Request-Id"
-	}
-	return "X-Request-Id"
+	return dialect.OpenAI, "X-Request-Id"
 }
 
 // statusOverloaded is Anthropic's own; OpenAI clients take it for any other 5xx.
@@ -47,17 +38,9 @@ func invalid(param, format string, args ...any) *fault {
 }
 
 func missing(param string) *fault { return invalid(param, "is required") }
+func noEntry(param string) *fault { return invalid(param, "must have at least one entry") }
 
-// asFault gives the fault that err is; any other error is the provider's own.
-func asFault(err error) *fault {
-	var f *fault
-	if errors.As(err, &f) {
-		return f
-	}
-	return &fault{status: http.StatusInternalServerError, message: err.Error()}
-}
-
-// body gives the error in the form of a dialect.
+// body returns the error in the form of a dialect.
 func (f *fault) body(d dialect.Dialect, requestID string) []byte {
 	message := f.message
 	switch {
@@ -70,45 +53,17 @@ func (f *fault) body(d dialect.Dialect, requestID string) []byte {
 	return dialect.Failure{Status: f.status, Code: f.code, Param: f.param, Message: message, RequestID: requestID}.Body(d)
 }
 
-// decode reads a JSON object into each of views, which are structs without
-// embedded ones. Its errors are faults that name the field.
-func decode(body []byte, views ...any) error {
-	var err error
-	for _, v := range views {
-		if err = json.Unmarshal(body, v); err != nil {
-			break
-		}
-	}
-	var f *fault
+// decode reads a JSON object into v, a struct. Its errors are faults that name the field.
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &f):
-		return f
 	case errors.As(err, &wrong) && wrong.Field == "":
 		return &fault{status: http.StatusBadRequest, message: "the request body is not a JSON object"}
 	case errors.As(err, &wrong):
 		return invalid(wrong.Field, "cannot be a JSON %s", wrong.Value)
 	}
 	return &fault{status: http.StatusBadRequest, message: "the request body is not valid JSON: " + err.Error()}
-}
-
-// wrongType is the error of an UnmarshalJSON method that cannot take raw;
-// encoding/json adds the field's name to an error of this type.
-func wrongType(raw []byte) error {
-	kind := "number"
-	switch raw[0] {
-	case '{':
-		kind = "object"
-	case '[':
-		kind = "array of this kind"
-	case '"':
-		kind = "string"
-	case 't', 'f':
-		kind = "boolean"
-	case 'n':
-		kind = "null"
-	}
-	return &json.UnmarshalTypeError{Value: kind, Type: reflect.TypeFor[string]()}
 }

@@ -11,12 +11,12 @@ import (
 func TestFaultShapes(t *testing.T) {
 	for _, c := range []struct{ path, body, want string }{
 		{"/chat/completions", `{"model":"demo-1"}`,
-			`{"error":{"message":"'messages' is required","type":"invalid_request_error","param":"messages","code":null}}`},
+			`{"error":{"message":"'messages' must have at least one entry","type":"invalid_request_error","param":"messages","code":null}}`},
 		{"/embeddings", `{"model":"gpt-4o"}`,
 			`{"error":{"message":"'model' \"gpt-4o\" does not exist at the demo provider; it serves demo-1 and every other demo-*","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
 		{"/nothing", `{}`,
 			`{"error":{"message":"the demo provider has no endpoint POST /v1/nothing; it serves chat/completions, messages, messages/count_tokens, responses, embeddings and models","type":"invalid_request_error","param":null,"code":"unknown_url"}}`},
-		{"/messages", `{"model":"demo-1"}`,
+		{"/messages", `{"model":"demo-1","messages":[{"role":"user","content":"hi"}]}`,
 			`{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: is required"},"request_id":"req_ID"}`},
 		{"/messages/nothing", `{}`,
 			`{"type":"error","error":{"type":"not_found_error","message":"the demo provider has no endpoint POST /v1/messages/nothing; it serves chat/completions, messages, messages/count_tokens, responses, embeddings and models"},"request_id":"req_ID"}`},
@@ -48,65 +48,44 @@ func TestFaults(t *testing.T) {
 		{"/chat/completions", `{} {}`, 400, "not valid JSON"},
 		{"/chat/completions", `[]`, 400, "not a JSON object"},
 		{"/chat/completions", `null`, 400, "'model' is required"},
-		{"/chat/completions", "{\"model\":\"\xff\"}", 400, "UTF-8"},
 		{"/chat/completions", `{"model":7}`, 400, "'model' cannot be a JSON number"},
 		{"/chat/completions", `{"model":"demo-` + long + `"}`, 400, "'model' is longer"},
 		{"/chat/completions", `{"model":"demo"}`, 404, "'model'"},
-		{"/chat/completions", `{"model":"demo-1","messages":null}`, 400, "'messages' is required"},
-		{"/chat/completions", `{"model":"demo-1","messages":[]}`, 400, "'messages' must not be empty"},
+		{"/chat/completions", "{\"model\":\"\xff\"}", 404, "'model'"},
+		{"/chat/completions", `{"model":"demo-1","messages":null}`, 400, "'messages' must have at least one entry"},
+		{"/chat/completions", `{"model":"demo-1","messages":[]}`, 400, "'messages' must have at least one entry"},
 		{"/chat/completions", `{"model":"demo-1","messages":"hi"}`, 400, "'messages' cannot be a JSON string"},
-		{"/chat/completions", `{"model":"demo-1","messages":[null]}`, 400, "'messages[0].role' is required"},
-		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"robot","content":"hi"}]}`, 400, "'messages[0].role' has the unknown value"},
-		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":7}]}`, 400, "'messages.content' cannot be a JSON number"},
-		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"user"}]}`, 400, "'messages[0].content' is required"},
+		{"/chat/completions", `{"model":"demo-1","messages":[null]}`, 400, "'messages[0].role' must be one of user, assistant"},
+		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":7}]}`, 400, "'messages[0].content' must be a string or an array"},
+		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"user"}]}`, 400, "'messages[0].content' must be a string or an array"},
 		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":["hi"]}]}`, 400, "'messages.content' cannot be a JSON string"},
-		{"/chat/completions", `{"model":"demo-1","messages":[{"role":"user","content":[{"text":"hi"}]}]}`, 400, "type"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,"max_tokens":0}`, 400, "'max_tokens' must be 1 or more"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,"max_completion_tokens":-1}`, 400, "'max_completion_tokens' must be 1 or more"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"max_tokens":1,"max_completion_tokens":1}`, 400, "exclude"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,"max_tokens":"1"}`, 400, "'max_tokens' cannot be a JSON string"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"n":0}`, 400, "'n' must be 1 to 8"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"n":9}`, 400, "'n' must be 1 to 8"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"stop":["a","b","c","d","e"]}`, 400, "'stop'"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"stop":""}`, 400, "'stop'"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"stop":{}}`, 400, "'stop' cannot be a JSON object"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"stream_options":{"include_usage":true}}`, 400, "'stream_options' needs stream"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,"tool_choice":"required"}`, 400, "'tool_choice'"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,` + tool + `,"tool_choice":{"type":"function","function":{"name":"g"}}}`, 400, "'tool_choice'"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,` + tool + `,"tool_choice":"perhaps"}`, 400, "'tool_choice'"},
 		{"/chat/completions", `{"model":"demo-1",` + hi + `,` + tool + `,"tool_choice":7}`, 400, "'tool_choice' cannot be a JSON number"},
-		{"/chat/completions", `{"model":"demo-1",` + hi + `,"tools":[{"type":"function","function":{"name":"a b"}}]}`, 400, "'tools'"},
+		{"/chat/completions", `{"model":"demo-1",` + hi + `,"tools":[{"type":"function","function":{}}]}`, 400, "'tools.name'"},
 		{"/messages", `{"model":"demo-1",` + hi + `}`, 400, "max_tokens: is required"},
 		{"/messages", `{"model":"demo-1",` + hi + `,"max_tokens":0}`, 400, "max_tokens: must be 1 or more"},
-		{"/messages", `{"model":"demo-1","max_tokens":1}`, 400, "messages: is required"},
-		{"/messages", `{"model":"demo-1","max_tokens":1,"messages":[]}`, 400, "messages: must not be empty"},
 		{"/messages", `{"model":"demo-1","max_tokens":1,"messages":["hi"]}`, 400, "messages: cannot be a JSON string"},
-		{"/messages", `{"model":"demo-1","max_tokens":1,"messages":[{"role":"tool","content":"hi"}]}`, 400, "messages.0.role: has the unknown value"},
-		{"/messages", `{"model":"demo-1","max_tokens":1,"messages":[{"role":"user"}]}`, 400, "messages.0.content: must not be empty"},
-		{"/messages", `{"model":"demo-1","max_tokens":1,"messages":[{"role":"user","content":""}]}`, 400, "messages.0.content: must not be empty"},
-		{"/messages", `{"model":"demo-1","max_tokens":1,` + hi + `,"stop_sequences":[" "]}`, 400, "stop_sequences"},
-		{"/messages", `{"model":"demo-1","max_tokens":1,` + hi + `,"tools":[{"name":"f"}]}`, 400, "tools.0.input_schema: is required"},
+		{"/messages", `{"model":"demo-1","max_tokens":1,"messages":[{"role":"tool","content":"hi"}]}`, 400, "messages[0].role: must be one of user, assistant, system"},
 		{"/messages", `{"model":"demo-1","max_tokens":1,` + hi + `,"tool_choice":{"type":"any"}}`, 400, "tool_choice"},
-		{"/messages/count_tokens", `{"model":"demo-1"}`, 400, "messages: is required"},
-		{"/responses", `{"model":"demo-1"}`, 400, "'input' is required"},
-		{"/responses", `{"model":"demo-1","input":null}`, 400, "'input' is required"},
-		{"/responses", `{"model":"demo-1","input":[]}`, 400, "'input' must not be empty"},
-		{"/responses", `{"model":"demo-1","input":[{"role":"robot","content":"hi"}]}`, 400, "'input[0].role' has the unknown value"},
+		{"/messages/count_tokens", `{"model":"demo-1"}`, 400, "messages: must have"},
+		{"/responses", `{"model":"demo-1"}`, 400, "'input' must have"},
+		{"/responses", `{"model":"demo-1","input":[{"role":"tool","content":"hi"}]}`, 400, "'input[0].role' must be one of"},
 		{"/responses", `{"model":"demo-1","input":[{"role":"user"}]}`, 400, "'input[0].content'"},
+		{"/responses", `{"model":"demo-1","input":"hi","temperature":"1"}`, 400, "'temperature' cannot be a JSON string"},
 		{"/responses", `{"model":"demo-1","input":"hi","previous_response_id":"resp_1"}`, 400, "'previous_response_id'"},
-		{"/completions", `{"model":"demo-1"}`, 404, "no endpoint"},
-		{"/audio/speech", `{"model":"demo-1"}`, 404, "it serves chat/completions"},
+		{"/completions", `{"model":"demo-1"}`, 404, "it serves chat/completions"},
 		{"/chat/completions", `{"model":"demo-1","messages":[` + strings.Repeat(`{},`, 350_000) + `{}]}`, 413, "1 MiB"},
 		{"/messages", strings.Repeat(" ", 1<<20+1), 413, "1 MiB"},
-		{"/embeddings", `{"model":"demo-1"}`, 400, "'input' must not be empty"},
-		{"/embeddings", `{"model":"demo-1","input":[]}`, 400, "'input' must not be empty"},
-		{"/embeddings", `{"model":"demo-1","input":["a",""]}`, 400, "'input' must not have an empty entry"},
-		{"/embeddings", `{"model":"demo-1","input":["a",1]}`, 400, "'input' cannot be"},
-		{"/embeddings", `{"model":"demo-1","input":{}}`, 400, "'input' cannot be a JSON object"},
+		{"/embeddings", `{"model":"demo-1"}`, 400, "'input' must have"},
+		{"/embeddings", `{"model":"demo-1","input":[]}`, 400, "'input' must have"},
+		{"/embeddings", `{"model":"demo-1","input":["a",1]}`, 400, "'input' cannot be a JSON number"},
 		{"/embeddings", `{"model":"demo-1","input":"a","dimensions":0}`, 400, "'dimensions' must be 1 to 4096"},
 		{"/embeddings", `{"model":"demo-1","input":"a","dimensions":4097}`, 400, "'dimensions' must be 1 to 4096"},
 		{"/embeddings", `{"model":"demo-1","input":["a"` + strings.Repeat(`,"a"`, 300) + `],"dimensions":4096}`, 400, "'dimensions' times"},
-		{"/embeddings", `{"model":"demo-1","input":["a"` + strings.Repeat(`,"a"`, 2048) + `]}`, 400, "'input' has more than 2048"},
 		{"/embeddings", `{"model":"demo-1","input":"a","encoding_format":"hex"}`, 400, "'encoding_format'"},
 	} {
 		res, text := post(t, c.path, c.body)
@@ -117,7 +96,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// faultMessage gives the message of an error body of either dialect.
+// faultMessage returns the message of an error body of either dialect.
 func faultMessage(t *testing.T, text string) string {
 	t.Helper()
 	var body struct {
@@ -177,16 +156,13 @@ func TestErrorModels(t *testing.T) {
 func FuzzRequest(f *testing.F) {
 	paths := []string{"/chat/completions", "/responses", "/messages", "/messages/count_tokens", "/embeddings", "/models"}
 	for i, fields := range []string{
-		`"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"n":2,"stop":["a"],"tools":[{"type":"function","function":{"name":"f","parameters":{"$ref":"#"}}}],"tool_choice":"required"`,
-		`"prompt":[[1,2]],"max_tokens":3,"stream":true`,
+		`"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"tools":[{"type":"function","function":{"name":"f","parameters":{"$ref":"#"}}}],"tool_choice":"required"`,
 		`"input":[{"role":"user","content":"hi"},{"type":"function_call_output","output":[{"text":"x"}]}],"text":{"format":{"type":"json_schema","schema":{"type":["array"],"items":{}}}},"stream":true`,
 		`"max_tokens":3,"system":[{"type":"text","text":"x"}],"messages":[{"role":"user","content":[{"type":"document","source":{"type":"text","data":"x"}}]}],"stream":true`,
 		`"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"f","input_schema":{"type":"object"}}]`,
 		`"input":["a","b"],"dimensions":3,"encoding_format":"base64"`,
-		`"query":"q","documents":["a",{"text":"b"}]`,
-		`"input":[{"type":"text","text":"a"}]`,
-		`"prompt":"a","n":2`,
-		`"input":"a"`,
+		`"input":"a","tools":[null,{"type":"function","name":"f","parameters":null}],"metadata":{"a":"b"}`,
+		`"messages":[{"role":"user","content":"hi"}],"response_format":{"type":"json_schema","json_schema":{"schema":{"required":["a"],"properties":{"a":{"enum":[[]]}}}}},"stream":true,"stream_options":{"include_usage":true}`,
 		``,
 	} {
 		f.Add(i, `{"model":"demo-fast",`+fields+`}`)
@@ -205,7 +181,6 @@ func FuzzRequest(f *testing.F) {
 			if res.StatusCode != 200 {
 				faultMessage(t, text)
 			}
-		case "audio/wav":
 		default:
 			for _, event := range strings.Split(strings.TrimSuffix(text, "\n\n"), "\n\n") {
 				_, data, _ := strings.Cut(event, "data: ")

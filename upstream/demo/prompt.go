@@ -3,104 +3,138 @@
 package demo
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 )
 
-// prompt is what a request asks of the model.
+// prompt is what an answer depends on.
 type prompt struct {
-	said   string   // the text of the last user message
-	tokens int      // of everything that the model reads
-	limit  int      // the most tokens of the answer; 0 is no limit
-	stops  []string // texts at which the answer ends
-	tools  []tool
-	choice toolChoice
-	format format
+	said   string          // the text of the last user message
+	tokens int             // of everything that the model reads
+	limit  int             // the most tokens of the answer; 0 is no limit
+	tool   string          // the function that must be called; empty lets the model talk
+	schema json.RawMessage // of the function's arguments
+	format format          // of what the model says
 }
 
-// add counts the tokens of another text that the model reads.
-func (p *prompt) add(text string) { p.tokens += countTokens(text) }
-
-// tool is a function that the model may call. schema may be nil.
-type tool struct {
-	name, description string
-	schema            json.RawMessage
+// request holds the fields of a request for an answer. What two dialects name alike means the same in both.
+type request struct {
+	Messages            []message  `json:"messages"`              // chat, messages
+	Input               input      `json:"input"`                 // responses
+	System              content    `json:"system"`                // messages
+	Instructions        content    `json:"instructions"`          // responses
+	MaxTokens           *int       `json:"max_tokens"`            // chat, messages
+	MaxCompletionTokens *int       `json:"max_completion_tokens"` // chat
+	MaxOutputTokens     *int       `json:"max_output_tokens"`     // responses
+	Tools               []tool     `json:"tools"`
+	ToolChoice          toolChoice `json:"tool_choice"`
+	ResponseFormat      format     `json:"response_format"` // chat
+	Text                formatted  `json:"text"`            // responses
+	OutputConfig        formatted  `json:"output_config"`   // messages
+	Stream              bool       `json:"stream"`
+	StreamOptions       struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"` // chat
+	PreviousResponseID *string `json:"previous_response_id"` // responses
 }
 
-// addTool offers a tool to the model, which reads its description and schema.
-func (p *prompt) addTool(t tool, maxName int) error {
-	named := t.name != "" && len(t.name) <= maxName && !strings.ContainsFunc(t.name, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-')
-	})
-	if !named {
-		return invalid("tools", "has a tool whose name is not 1 to %d of a-z, A-Z, 0-9, _ and -", maxName)
+// read returns a request and what it asks for. Its messages are those of field; each needs one of roles.
+func (c call) read(field string, roles ...string) (q request, p *prompt, err error) {
+	if err := decode(c.body, &q); err != nil {
+		return q, nil, err
 	}
-	p.tools = append(p.tools, t)
-	p.add(t.name)
-	p.add(t.description)
-	p.add(string(t.schema))
+	messages := q.Messages
+	if field == "input" {
+		messages = q.Input
+	}
+	p = &prompt{tokens: q.System.tokens + q.Instructions.tokens}
+	for _, f := range []format{q.ResponseFormat, q.Text.Format, q.OutputConfig.Format} {
+		if f.Type != "" {
+			p.format = f
+		}
+	}
+	return q, p, cmp.Or(
+		p.setLimit("max_tokens", q.MaxTokens),
+		p.setLimit("max_completion_tokens", q.MaxCompletionTokens),
+		p.setLimit("max_output_tokens", q.MaxOutputTokens),
+		p.readMessages(field, messages, roles),
+		p.readTools(q.Tools, q.ToolChoice),
+	)
+}
+
+// message is a message of any dialect, or an item of a Responses input, which may also be a tool call, its output, or
+// another of which only the texts count.
+type message struct {
+	Type      string  `json:"type"`
+	Role      string  `json:"role"`
+	Content   content `json:"content"`
+	ToolCalls []struct {
+		Function struct{ Name, Arguments string }
+	} `json:"tool_calls"`
+	Name      string          `json:"name"`
+	Arguments json.RawMessage `json:"arguments"`
+	Output    json.RawMessage `json:"output"`
+}
+
+func (m *message) tokens() int {
+	n := m.Content.tokens + countTokens(m.Name) + textTokens(m.Arguments) + textTokens(m.Output)
+	for _, call := range m.ToolCalls {
+		n += countTokens(call.Function.Name) + countTokens(call.Function.Arguments)
+	}
+	return n
+}
+
+func (p *prompt) readMessages(field string, messages []message, roles []string) error {
+	if len(messages) == 0 {
+		return noEntry(field)
+	}
+	for i, m := range messages {
+		p.tokens += m.tokens()
+		if m.Type != "" && m.Type != "message" {
+			continue
+		}
+		if !slices.Contains(roles, m.Role) {
+			return invalid(fmt.Sprintf("%s[%d].role", field, i), "must be one of %s", strings.Join(roles, ", "))
+		}
+		if !m.Content.set && m.Role != "assistant" {
+			return invalid(fmt.Sprintf("%s[%d].content", field, i), "must be a string or an array of parts")
+		}
+		// Anthropic's results of tools are messages of the user that say nothing.
+		if m.Role == "user" && m.Content.text != "" {
+			p.said = m.Content.text
+		}
+	}
 	return nil
 }
 
-// toolChoice is the field tool_choice of any dialect.
-type toolChoice struct {
-	mode string // as in auto, required, any; empty if absent
-	name string
-}
-
-func (c *toolChoice) UnmarshalJSON(raw []byte) error {
-	*c = toolChoice{}
-	var object struct {
-		Type, Name string
-		Function   struct{ Name string }
-	}
-	switch {
-	case raw[0] == 'n':
+// setLimit sets the most tokens of the answer to n, the value of a field; nil if the request lacks it.
+func (p *prompt) setLimit(field string, n *int) error {
+	if n == nil {
 		return nil
-	case raw[0] == '"':
-		return json.Unmarshal(raw, &c.mode)
-	case raw[0] != '{':
-		return wrongType(raw)
 	}
-	err := json.Unmarshal(raw, &object)
-	c.mode, c.name = object.Type, object.Name+object.Function.Name
-	return err
+	if *n < 1 {
+		return invalid(field, "must be 1 or more")
+	}
+	p.limit = *n
+	return nil
 }
 
-// pick gives the tool that must be called; nil leaves the choice to the model,
-// which prefers to talk.
-func (c toolChoice) pick(tools []tool) (*tool, error) {
-	switch c.mode {
-	case "", "auto", "none", "allowed_tools":
-		return nil, nil
-	case "required", "any":
-		if len(tools) == 0 {
-			return nil, invalid("tool_choice", "asks for a tool and there is none that can be called")
-		}
-		return &tools[0], nil
-	case "function", "tool":
-		for i := range tools {
-			if tools[i].name == c.name {
-				return &tools[i], nil
-			}
-		}
-		return nil, invalid("tool_choice", "names a tool that is not among the tools")
-	}
-	return nil, invalid("tool_choice", "has the unknown type %q", c.mode)
-}
-
-// format is the form that an answer must have: response_format, text.format or
-// output_config.format.
+// format is the form that an answer must have. Chat states its schema a level deeper.
 type format struct {
 	Type       string          `json:"type"`
 	Schema     json.RawMessage `json:"schema"`
-	JSONSchema struct {
-		Schema json.RawMessage `json:"schema"`
-	} `json:"json_schema"` // only in response_format
+	JSONSchema *format         `json:"json_schema"`
+}
+
+type formatted struct {
+	Format format `json:"format"`
 }
 
 func (f format) schema() json.RawMessage {
-	if f.JSONSchema.Schema != nil {
+	if f.JSONSchema != nil {
 		return f.JSONSchema.Schema
 	}
 	return f.Schema

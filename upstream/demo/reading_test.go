@@ -8,9 +8,9 @@ import (
 
 // reading is what a client gets out of a reply, streamed or not.
 type reading struct {
-	Text, Tool, End, Stop string
-	Arguments             string // without spaces
-	Input, Output         int
+	Text, Tool, End string
+	Arguments       string // without spaces
+	Input, Output   int
 }
 
 // read asks for the same answer plain and as a stream, and fails unless both
@@ -38,8 +38,6 @@ func read(t *testing.T, path, body string) reading {
 type anyReply struct {
 	Type    string
 	Choices []struct {
-		Index   int
-		Text    string
 		Message struct {
 			Content   string
 			ToolCalls []anyCall `json:"tool_calls"`
@@ -55,7 +53,6 @@ type anyReply struct {
 		Input            json.RawMessage
 	}
 	StopReason   string `json:"stop_reason"`
-	StopSequence string `json:"stop_sequence"`
 	Usage        anyUsage
 	Message      struct{ Usage anyUsage }
 	ContentBlock struct{ Name string } `json:"content_block"`
@@ -69,7 +66,6 @@ type anyReply struct {
 }
 
 type anyCall struct {
-	Index    int
 	Function struct{ Name, Arguments string }
 }
 
@@ -92,7 +88,7 @@ func readPlain(t *testing.T, text string) (r reading) {
 		t.Fatalf("%v in %s", err, text)
 	}
 	for _, c := range a.Choices {
-		r.Text += c.Text + c.Message.Content
+		r.Text += c.Message.Content
 		r.End += c.FinishReason
 		for _, call := range c.Message.ToolCalls {
 			r.Tool, r.Arguments = call.Function.Name, call.Function.Arguments
@@ -110,7 +106,6 @@ func readPlain(t *testing.T, text string) (r reading) {
 		}
 	}
 	r.End += a.StopReason + a.Status
-	r.Stop = a.StopSequence
 	r.Arguments = strings.ReplaceAll(r.Arguments, " ", "")
 	r.count(a.Usage)
 	return r
@@ -136,7 +131,7 @@ func readStream(t *testing.T, text string) (r reading) {
 func (r *reading) addEvent(t *testing.T, a anyReply) {
 	t.Helper()
 	for _, c := range a.Choices {
-		r.Text += c.Text + c.Delta.Content
+		r.Text += c.Delta.Content
 		r.End += c.FinishReason
 		for _, call := range c.Delta.ToolCalls {
 			r.Tool += call.Function.Name
@@ -156,11 +151,10 @@ func (r *reading) addEvent(t *testing.T, a anyReply) {
 		r.Arguments += d.Partial
 	case "message_delta":
 		var d struct {
-			StopReason   string `json:"stop_reason"`
-			StopSequence string `json:"stop_sequence"`
+			StopReason string `json:"stop_reason"`
 		}
 		decode(t, a.Delta, &d)
-		r.End, r.Stop = d.StopReason, d.StopSequence
+		r.End = d.StopReason
 		r.count(a.Usage)
 	case "response.output_text.delta", "response.function_call_arguments.delta":
 		var fragment string

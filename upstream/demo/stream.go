@@ -1,23 +1,25 @@
-// Streams: a reply is written down first as a script of events and pauses, and
-// the body plays it as it is read.
+// Streams: a reply is written down first as a script of steps, and the body plays it as it is read.
 
 package demo
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 )
 
-// script is a streamed reply before it is sent.
+// script is a streamed reply before it is sent. With a pace of pauses the first step holds what comes before the first
+// token, and each other a token.
 type script struct {
-	events bytes.Buffer
-	beats  []beat
-	ends   []int // where each event that carries a token ends
-	pace   pace
+	pace  pace
+	steps []step
+}
+
+// step is what a body sends at once, after a pause.
+type step struct {
+	pause time.Duration
+	data  []byte
 }
 
 // pace is how long a model takes for its tokens.
@@ -30,115 +32,92 @@ func (p pace) total(words int) time.Duration {
 	return p.first + time.Duration(max(0, words-1))*p.word
 }
 
-// beat is a pause before the byte at start.
-type beat struct {
-	start int
-	pause time.Duration
-}
-
-// event adds an event that follows the one before at once: v as JSON, or as it
-// is if it is a string. The events of OpenAI's completions have no name.
-func (s *script) event(name string, v any) {
+// event adds an event that follows the one before at once. The events of chat completions have no name.
+func (s *script) event(name string, data []byte) {
+	if len(s.steps) == 0 {
+		s.steps = []step{{}}
+	}
 	if name != "" {
-		s.events.WriteString("event: " + name + "\n")
+		name = "event: " + name + "\n"
 	}
-	s.events.WriteString("data: ")
-	if text, ok := v.(string); ok {
-		s.events.WriteString(text)
-	} else {
-		s.events.Write(encode(v))
-	}
-	s.events.WriteString("\n\n")
+	last := &s.steps[len(s.steps)-1]
+	last.data = append(last.data, name+"data: "...)
+	last.data = append(last.data, data...)
+	last.data = append(last.data, "\n\n"...)
 }
 
 // token adds an event that carries a token, after a pause.
-func (s *script) token(name string, v any) {
+func (s *script) token(name string, data []byte) {
 	pause := s.pace.word
-	if len(s.ends) == 0 {
+	if len(s.steps) == 1 {
 		pause = s.pace.first
 	}
 	if pause > 0 {
-		s.beats = append(s.beats, beat{s.events.Len(), pause})
+		s.steps = append(s.steps, step{pause: pause})
 	}
-	s.event(name, v)
-	s.ends = append(s.ends, s.events.Len())
+	s.event(name, data)
 }
 
-// half gives the events up to the middle of the tokens; none without tokens.
-func (s *script) half() []byte {
-	if len(s.ends) == 0 {
-		return nil
+// half returns the steps of half of the tokens, or half of the only step.
+func half(steps []step) []step {
+	if len(steps) > 1 {
+		return steps[:(len(steps)+1)/2]
 	}
-	return s.events.Bytes()[:s.ends[(len(s.ends)-1)/2]]
+	data := steps[0].data
+	return []step{{data: data[:len(data)/2]}}
 }
 
-// body is the body of a reply. Its Read waits until the next bytes are due,
-// and returns as soon as they are; between reads nothing runs.
+// body is the body of a reply. Its Read waits until the next step is due; between reads nothing runs.
 type body struct {
-	ctx    context.Context
-	data   []byte // what is still to be read
-	read   int    // what was read
-	beats  []beat // those still to be waited for
-	due    time.Time
-	end    error // what follows the data
-	closed chan struct{}
-	close  func()
+	ctx   context.Context
+	close context.CancelCauseFunc
+	data  []byte // what is still to be read of the step that has come
+	steps []step // those still to come
+	due   time.Time
+	end   error // what follows the last step
 }
 
-// newBody gives a body of data with the pauses of beats; end, such as io.EOF,
-// follows the last byte.
-func newBody(ctx context.Context, data []byte, beats []beat, end error) io.ReadCloser {
-	closed := make(chan struct{})
-	return &body{ctx: ctx, data: data, beats: beats, due: time.Now(), end: end,
-		closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+// newBody returns a body of steps; end, such as io.EOF, follows the last.
+func newBody(ctx context.Context, end error, steps ...step) io.ReadCloser {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &body{ctx: ctx, close: cancel, steps: steps, due: time.Now(), end: end}
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	select {
-	case <-b.closed:
-		return 0, http.ErrBodyReadAfterClose
-	case <-b.ctx.Done():
+	if b.ctx.Err() != nil {
 		return 0, context.Cause(b.ctx)
-	default:
 	}
 	if len(b.data) == 0 {
-		return 0, b.end
-	}
-	if len(b.beats) > 0 && b.beats[0].start == b.read {
-		// Counted from when the last event was due, a slow reader does not
-		// slow the provider down.
-		b.due = b.due.Add(b.beats[0].pause)
-		b.beats = b.beats[1:]
-		if err := wait(b.ctx, b.closed, time.Until(b.due)); err != nil {
+		if len(b.steps) == 0 {
+			return 0, b.end
+		}
+		next := b.steps[0]
+		b.steps = b.steps[1:]
+		// Counted from when the last step was due, a slow reader does not slow the provider down.
+		b.due = b.due.Add(next.pause)
+		if err := wait(b.ctx, time.Until(b.due)); err != nil {
 			return 0, err
 		}
+		b.data = next.data
 	}
-	ready := b.data
-	if len(b.beats) > 0 {
-		ready = ready[:min(len(ready), b.beats[0].start-b.read)]
-	}
-	n := copy(p, ready)
+	n := copy(p, b.data)
 	b.data = b.data[n:]
-	b.read += n
 	return n, nil
 }
 
 // Close ends a Read that waits.
 func (b *body) Close() error {
-	b.close()
+	b.close(http.ErrBodyReadAfterClose)
 	return nil
 }
 
-// wait lets d pass. It fails with ctx's cause when that is done first, and when
-// closed, which may be nil, is.
-func wait(ctx context.Context, closed <-chan struct{}, d time.Duration) error {
+// wait lets d pass. It fails with ctx's cause when that is done first.
+func wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
-	case <-closed:
-		return http.ErrBodyReadAfterClose
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

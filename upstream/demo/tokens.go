@@ -4,13 +4,13 @@ package demo
 
 import (
 	"iter"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// tokens splits text; the tokens joined are text again. A token is a word, a
-// CJK character or any other single character, with the marks that combine
-// with it and the white space before it. White space at the end belongs to the last token.
+// tokens splits text; the tokens joined are text again. A token is a word, a CJK character or any other single
+// character, with the marks that combine with it and the white space before it.
 func tokens(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for text != "" {
@@ -31,44 +31,22 @@ func countTokens(text string) int {
 	return n
 }
 
-// firstToken gives the length of the first token of text, which is not empty.
+// firstToken returns the length of the first token of text, which is not empty.
 func firstToken(text string) int {
-	start := spaces(text)
-	r, size := utf8.DecodeRuneInString(text[start:])
-	end, word := start+size, isWord(r)
+	start := len(text) - len(strings.TrimLeftFunc(text, unicode.IsSpace))
+	first, size := utf8.DecodeRuneInString(text[start:])
+	end := start + size
 	for end < len(text) {
 		next, size := utf8.DecodeRuneInString(text[end:])
-		if !(word && isWord(next)) && !combines(next) && r != joiner {
+		if !unicode.IsMark(next) && !(isWord(first) && isWord(next)) {
 			break
 		}
-		r = next
 		end += size
-	}
-	if end+spaces(text[end:]) == len(text) {
-		return len(text)
 	}
 	return end
 }
 
-// spaces gives the length of the white space at the beginning of text.
-func spaces(text string) int {
-	for i, r := range text {
-		if !unicode.IsSpace(r) {
-			return i
-		}
-	}
-	return len(text)
+// isWord reports whether r belongs to a script that has spaces between words.
+func isWord(r rune) bool {
+	return (unicode.IsLetter(r) || unicode.IsDigit(r)) && !unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul)
 }
-
-func isWord(r rune) bool { return (unicode.IsLetter(r) || unicode.IsDigit(r)) && !isCJK(r) }
-
-// isCJK reports whether r belongs to a script that has no spaces between words, or to Hangul.
-func isCJK(r rune) bool {
-	return r >= 0x1100 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul)
-}
-
-// joiner makes one character of its neighbours, as in a family emoji.
-const joiner = '\u200d'
-
-// combines reports whether r belongs to the character before it.
-func combines(r rune) bool { return r == joiner || unicode.IsMark(r) }

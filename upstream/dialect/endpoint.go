@@ -50,11 +50,11 @@ var endpoints = [...]struct {
 	Models:            {"models", "/models", OpenAI},
 }
 
-// String gives the endpoint's name in the request log.
+// String returns the endpoint's name in the request log.
 func (e Endpoint) String() string { return endpoints[e].name }
 
-// Path gives the endpoint's path below a provider's base URL (which ends in /v1).
+// Path returns the endpoint's path below a provider's base URL (which ends in /v1).
 func (e Endpoint) Path() string { return endpoints[e].path }
 
-// Dialect gives the dialect that the endpoint belongs to.
+// Dialect returns the dialect that the endpoint belongs to.
 func (e Endpoint) Dialect() Dialect { return endpoints[e].dialect }

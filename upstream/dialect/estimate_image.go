@@ -10,7 +10,6 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
-	"strings"
 )
 
 // Anthropic's "Vision": an image has width × height / 750 tokens, after it was scaled down to 1,568 pixels on its long edge
@@ -19,12 +18,15 @@ const (
 	pixelsPerToken   = 750
 	maxImageEdge     = 1_568
 	tokensOfImageMax = 1_600
+
+	maxImageHead = 256 << 10 // bytes of base64 that are looked at: the size of a JPEG stands behind its metadata
 )
 
-// estimateImage counts the source of an image block.
-func estimateImage(source any) int64 {
-	s, _ := source.(map[string]any)
-	data, _ := s["data"].(string)
+// estimateImage counts an image: its data in base64, or a URL with such data. One at another address counts as a large one.
+func estimateImage(data []byte) int64 {
+	if at := bytes.Index(data[:min(len(data), 100)], []byte(";base64,")); at >= 0 {
+		data = data[at+len(";base64,"):]
+	}
 	width, height := imageSize(data)
 	if width <= 0 || height <= 0 {
 		return tokensOfImageMax
@@ -36,8 +38,9 @@ func estimateImage(source any) int64 {
 
 // imageSize reads the size in pixels from the header of a picture in base64: PNG, JPEG, GIF or WebP, whatever it is said to
 // be. The size is 0 if the header cannot be read.
-func imageSize(data string) (width, height int) {
-	r := bufio.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
+func imageSize(data []byte) (width, height int) {
+	data = bytes.ReplaceAll(data[:min(len(data), maxImageHead)], []byte(`\/`), []byte("/"))
+	r := bufio.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data)))
 	head, _ := r.Peek(30)
 	var config image.Config
 	switch {

@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestEstimateTokensCorpus(t *testing.T) {
 	}
 }
 
-// recordedInputTokens gives the provider's own count, from a count_tokens reply or the usage of a message.
+// recordedInputTokens returns the provider's own count, from a count_tokens reply or the usage of a message.
 func recordedInputTokens(recorded recordedRequest) int64 {
 	type usage struct {
 		InputTokens int64 `json:"input_tokens"`
@@ -70,7 +71,7 @@ func recordedInputTokens(recorded recordedRequest) int64 {
 	return total
 }
 
-// estimateOf gives the estimate for a message with one content block, less that for an empty message.
+// estimateOf returns the estimate for a message with one content block, less that for an empty message.
 func estimateOf(block string) int64 {
 	message := func(content string) int64 {
 		return dialect.EstimateTokens([]byte(`{"model":"m","messages":[{"role":"user","content":[` + content + `]}]}`))
@@ -119,7 +120,7 @@ func TestEstimateTokensParts(t *testing.T) {
 	test("empty object", `{}`, 0, 10)
 	test("nothing", ``, 0, 0)
 	test("too deep", strings.Repeat("[", 20_000), 1, 20_000)
-	test("deep", `{"messages":[{"content":`+strings.Repeat(`[{"type":"tool_result","content":`, 4000)+`"`+text+`"`+strings.Repeat("}]", 4000)+`}]}`, least, 20_000)
+	test("deep", `{"messages":[{"content":`+strings.Repeat(`[{"type":"tool_result","content":`, 4000)+`"`+text+`"`+strings.Repeat("}]", 4000)+`}]}`, least, 50_000)
 
 	block := func(name, block string, least, most int64) {
 		t.Helper()
@@ -183,6 +184,22 @@ func TestEstimateTokensImage(t *testing.T) {
 	for _, source := range []string{`{"type":"url","url":"https://example.com/a.png"}`, `{"type":"file","file_id":"f"}`, `{"type":"base64","data":"!"}`, `{"data":5}`, `"x"`, `null`} {
 		if got := estimateOf(`{"type":"image","source":` + source + `}`); got != 1600 {
 			t.Errorf("%s: %d tokens, want 1600", source, got)
+		}
+	}
+}
+
+// A body is read where it stands: one of millions of tiny values needs no more memory than another.
+func TestEstimateTokensMemory(t *testing.T) {
+	const size = 8 << 20
+	for _, filler := range []string{"{},", "[[]],", `{"a":1},`, `{"type":"tool_result","content":[{}]},`, `"x",`, "1,"} {
+		content := strings.TrimSuffix(strings.Repeat(filler, size/len(filler)), ",")
+		body := []byte(`{"messages":[{"role":"user","content":[` + content + `]}],"tools":[` + content + `]}`)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		n := dialect.EstimateTokens(body)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 64<<10 || n < size/100 {
+			t.Errorf("%.20q: %d tokens, %d bytes allocated for a body of %d", filler, n, used, len(body))
 		}
 	}
 }

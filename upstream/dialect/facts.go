@@ -161,7 +161,7 @@ func (f *facts) seeError(path uint64, kind walkKind, text []byte) {
 	}
 }
 
-// errorName gives the one word for an error. An error that is a bare string has none: it may quote what a log must
+// errorName returns the one word for an error. An error that is a bare string has none: it may quote what a log must
 // not have.
 func (f *facts) errorName() string {
 	for _, t := range []*shortText{&f.errorWord, &f.errorCode, &f.code} {

@@ -47,7 +47,7 @@ type responsesFailure struct {
 	Error          openAIFailure `json:"error"`
 }
 
-// Body gives the JSON body of the answer, which ends in a newline.
+// Body returns the JSON body of the answer, which ends in a newline.
 func (f Failure) Body(d Dialect) []byte {
 	if d == Anthropic {
 		return encodeFailure(f.anthropic())
@@ -55,7 +55,7 @@ func (f Failure) Body(d Dialect) []byte {
 	return encodeFailure(map[string]openAIFailure{"error": f.openAI()})
 }
 
-// Event gives the SSE event that tells a client of the failure inside a stream of e. Responses number their events;
+// Event returns the SSE event that tells a client of the failure inside a stream of e. Responses number their events;
 // the number here is 0, since a Failure does not know where the stream was.
 func (f Failure) Event(e Endpoint) []byte {
 	switch {
@@ -88,7 +88,7 @@ func (f Failure) anthropic() anthropicFailure {
 	return a
 }
 
-// openAIType gives OpenAI's type for the status and the code that goes with it, "" if none does.
+// openAIType returns OpenAI's type for the status and the code that goes with it, "" if none does.
 func (f Failure) openAIType() (kind, code string) {
 	switch f.Status {
 	case http.StatusUnauthorized:
@@ -147,7 +147,7 @@ func orNull(s string) *string {
 	return &s
 }
 
-// encodeFailure gives v as one line of JSON.
+// encodeFailure returns v as one line of JSON.
 func encodeFailure(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

@@ -146,7 +146,7 @@ func choiceContent(choice any) bool {
 	return text != "" || len(list(at(choice, "delta", "tool_calls"))) > 0
 }
 
-// decode gives a JSON object, nil if the text is none.
+// decode returns a JSON object, nil if the text is none.
 func decode(text string) (doc map[string]any) {
 	if !json.Valid([]byte(text)) {
 		return nil
@@ -157,7 +157,7 @@ func decode(text string) (doc map[string]any) {
 	return doc
 }
 
-// at gives the value on the path of keys, nil if there is none.
+// at returns the value on the path of keys, nil if there is none.
 func at(v any, path ...string) any {
 	for _, key := range path {
 		m, _ := v.(map[string]any)

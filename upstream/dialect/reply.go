@@ -12,7 +12,7 @@ type Reply struct {
 	w       io.Writer
 	sniffer *Sniffer  // nil: encoded
 	strip   *Stripper // nil: every event passes
-	content bool      // a byte of an encoded reply has come
+	size    int64     // of an encoded reply
 }
 
 // ReplyOptions says what is known of a reply by its head and by its request.
@@ -40,7 +40,7 @@ func NewReply(provider, client Endpoint, o ReplyOptions, w io.Writer) *Reply {
 func (r *Reply) Write(p []byte) (int, error) {
 	switch {
 	case r.sniffer == nil:
-		r.content = r.content || len(p) > 0
+		r.size += int64(len(p))
 	case r.strip != nil:
 		return r.strip.Write(p)
 	default:
@@ -59,7 +59,7 @@ func (r *Reply) Close() error {
 
 // The rest tells what a Sniffer tells.
 
-func (r *Reply) Content() bool    { return r.content || r.sniffer != nil && r.sniffer.Content() }
+func (r *Reply) Content() bool    { return r.size > 0 || r.sniffer != nil && r.sniffer.Content() }
 func (r *Reply) Finished() bool   { return r.sniffer == nil || r.sniffer.Finished() }
 func (r *Reply) Failed() bool     { return r.sniffer != nil && r.sniffer.Failed() }
 func (r *Reply) Known() bool      { return r.sniffer != nil && r.sniffer.Known() }
@@ -70,6 +70,14 @@ func (r *Reply) Usage() (u Usage) {
 		u = r.sniffer.Usage()
 	}
 	return u
+}
+
+// EstimateOutput guesses the output tokens so far where the provider does not tell them.
+func (r *Reply) EstimateOutput() int64 {
+	if r.sniffer == nil {
+		return r.size / bytesPerToken
+	}
+	return r.sniffer.EstimateOutput()
 }
 
 func (r *Reply) FinishReason() string {

@@ -20,6 +20,7 @@ type Request struct {
 	modelStart, modelEnd int  // the value of "model" in Body, quotes included
 	closingBrace         int  // the end of the object in Body
 	hasStreamOptions     bool // "stream_options" is there, whatever its value
+	otherModel           bool // a provider could take another model from it
 }
 
 // Parse scans a request body in one pass, without copying or decoding it. The Request keeps body.
@@ -111,14 +112,16 @@ func (q *Request) noteMember(name, nameEnd, value, valueEnd int) error {
 		q.Stream = q.Body[value] == 't'
 	case textIs(key, "stream_options"):
 		q.hasStreamOptions = true
+	case textFolds(key, "model"), textFolds(key, "models"), textFolds(key, "fallbacks"):
+		q.otherModel = true
 	}
 	return nil
 }
 
-// modelText gives what stands between the quotes of the model, undecoded.
+// modelText returns what stands between the quotes of the model, undecoded.
 func (q *Request) modelText() []byte { return q.Body[q.modelStart+1 : q.modelEnd-1] }
 
-// Model gives the decoded value of "model". It allocates the string at each call.
+// Model returns the decoded value of "model". It allocates the string at each call.
 func (q *Request) Model() string {
 	var model strings.Builder
 	raw := q.modelText()
@@ -134,7 +137,12 @@ func (q *Request) Model() string {
 // HasStreamOptions reports whether the body has "stream_options", whatever its value.
 func (q *Request) HasStreamOptions() bool { return q.hasStreamOptions }
 
-// Splice gives the body for a provider: with model in the place of the client's, if it is another, and with
+// OtherModel reports whether the body could have a provider take another model than Model: by a name that is "model" in
+// another case, which some servers read alike (Go's encoding/json does), or by a list: OpenRouter's "models", Anthropic's and
+// LiteLLM's "fallbacks".
+func (q *Request) OtherModel() bool { return q.otherModel }
+
+// Splice returns the body for a provider: with model in the place of the client's, if it is another, and with
 //
 //	"stream_options":{"include_usage":true}
 //

@@ -19,7 +19,7 @@ var turns = []string{
 	"Grüße aus Köln! 流式传输在连接中断时应该如何处理？请给出一个例子，并解释为什么不能重试。",
 }
 
-// chatBody gives a chat request of at least size bytes, as an SDK would write it. The Python SDK puts the model last.
+// chatBody returns a chat request of at least size bytes, as an SDK would write it. The Python SDK puts the model last.
 func chatBody(size int, modelLast bool) []byte {
 	var messages strings.Builder
 	for i := 0; messages.Len() < size-100; i++ {
@@ -36,7 +36,7 @@ func chatBody(size int, modelLast bool) []byte {
 	return fmt.Appendf(nil, `{"model":"gpt-4o-mini","stream":true,"temperature":0.2,"messages":[%s]}`, messages.String())
 }
 
-// toolBody gives a request whose bulk is the schemas of n tools: many short tokens, the worst case for a scanner of strings.
+// toolBody returns a request whose bulk is the schemas of n tools: many short tokens, the worst case for a scanner of strings.
 func toolBody(n int) []byte {
 	var tools strings.Builder
 	for i := range n {

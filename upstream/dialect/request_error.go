@@ -31,7 +31,7 @@ func newSyntaxError(body []byte, offset int, fault string) *BodyError {
 	return e
 }
 
-// position gives the line and the column, in characters, of an offset into a body; both count from 1.
+// position returns the line and the column, in characters, of an offset into a body; both count from 1.
 func position(body []byte, offset int) (line, column int) {
 	before := body[:offset]
 	line = 1 + bytes.Count(before, []byte("\n"))

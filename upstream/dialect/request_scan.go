@@ -2,12 +2,13 @@ package dialect
 
 // Finding where JSON tokens end, and checking them on the way (RFC 8259, and no laxer or stricter than encoding/json).
 //
-// A span function takes the body and the offset where its token begins, and gives the offset just past it. If the token is
-// faulty it gives the offset of the fault and what was expected there; that text is empty otherwise.
+// A span function takes the body and the offset where its token begins, and returns the offset just past it. If the token is
+// faulty it returns the offset of the fault and what was expected there; that text is empty otherwise.
 
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -272,7 +273,7 @@ func spanEscape(b []byte, i int) (int, string) {
 	return i + 1, faultEscape
 }
 
-// hexDigit gives the value of a hexadecimal digit, or -1.
+// hexDigit returns the value of a hexadecimal digit, or -1.
 func hexDigit(c byte) rune {
 	switch {
 	case '0' <= c && c <= '9':
@@ -283,7 +284,7 @@ func hexDigit(c byte) rune {
 	return -1
 }
 
-// textRune decodes the first character of what stands between the quotes of a string that spanString has passed, and gives
+// textRune decodes the first character of what stands between the quotes of a string that spanString has passed, and returns
 // its length there. As with encoding/json, a lone surrogate and a byte that is not UTF-8 are U+FFFD.
 func textRune(raw []byte) (rune, int) {
 	if raw[0] != '\\' {
@@ -315,9 +316,24 @@ func textRune(raw []byte) (rune, int) {
 	return rune(raw[1]), 2
 }
 
-// utf16Unit gives the value of the \uXXXX at the start of raw.
+// utf16Unit returns the value of the \uXXXX at the start of raw.
 func utf16Unit(raw []byte) rune {
 	return hexDigit(raw[2])<<12 | hexDigit(raw[3])<<8 | hexDigit(raw[4])<<4 | hexDigit(raw[5])
+}
+
+// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them.
+func textFolds(raw []byte, s string) bool {
+	if len(raw) > 6*len(s) { // as long as s may be with every letter escaped
+		return false
+	}
+	var text [64]byte
+	decoded := text[:0]
+	for len(raw) > 0 {
+		r, n := textRune(raw)
+		decoded = utf8.AppendRune(decoded, r)
+		raw = raw[n:]
+	}
+	return strings.EqualFold(string(decoded), s)
 }
 
 // textIs reports whether raw, which is what stands between the quotes of a string, decodes to s.

@@ -58,7 +58,7 @@ func decodeHead(body []byte) (head requestHead, ok bool) {
 	return head, models == 1 && head.model != ""
 }
 
-// checkParse holds Parse against encoding/json, and gives what both found.
+// checkParse holds Parse against encoding/json, and returns what both found.
 func checkParse(t *testing.T, body []byte) (q dialect.Request, head requestHead, ok bool) {
 	t.Helper()
 	head, ok = decodeHead(body)
@@ -294,7 +294,7 @@ func TestParseAllocatesNothing(t *testing.T) {
 	}
 }
 
-// joinBuffers gives the bytes that a provider would be sent, without using up the buffers.
+// joinBuffers returns the bytes that a provider would be sent, without using up the buffers.
 func joinBuffers(bufs net.Buffers) string { return string(bytes.Join(bufs, nil)) }
 
 func TestSplice(t *testing.T) {

@@ -26,6 +26,8 @@ type Sniffer struct {
 	failed    bool
 	usageOnly bool // the last event was one that include_usage adds
 	malformed int
+	size      int64 // of the event's data, or the document, under way
+	deltas    deltaSizes
 	finish    string
 	errorType string
 }
@@ -47,7 +49,7 @@ func (s *Sniffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Usage gives the counts of the usage objects so far, of each count the latest. A count that is not a non-negative
+// Usage returns the counts of the usage objects so far, of each count the latest. A count that is not a non-negative
 // integer is unknown.
 func (s *Sniffer) Usage() Usage {
 	c := &s.counts
@@ -69,7 +71,16 @@ func (s *Sniffer) Usage() Usage {
 	}
 }
 
-// FinishReason gives the provider's own word for why the reply ended: the latest finish_reason or stop_reason, for
+// EstimateOutput guesses the output tokens of a reply whose provider does not tell them: of a stream, what its events
+// have more than the smallest of them, of a plain reply the whole, at four bytes a token.
+func (s *Sniffer) EstimateOutput() int64 {
+	if !s.sse {
+		return s.size / bytesPerToken
+	}
+	return s.deltas.tokens()
+}
+
+// FinishReason returns the provider's own word for why the reply ended: the latest finish_reason or stop_reason, for
 // Responses the status; "" if it has not said so. At most 64 bytes.
 func (s *Sniffer) FinishReason() string { return s.finish }
 
@@ -90,7 +101,7 @@ func (s *Sniffer) Known() bool { return s.known }
 // bytes seen so far. An event without its blank line is unfinished. False for a plain reply.
 func (s *Sniffer) AtBoundary() bool { return s.sse && s.framer.atBoundary() }
 
-// ErrorType gives the type, else the code, of the first error that was seen, at most 64 bytes; "error" if it
+// ErrorType returns the type, else the code, of the first error that was seen, at most 64 bytes; "error" if it
 // has neither, "" if there was none.
 func (s *Sniffer) ErrorType() string { return s.errorType }
 
@@ -104,6 +115,7 @@ func (s *Sniffer) readDocument(p []byte) {
 	if !s.content && len(bytes.Trim(p, " \t\r\n")) > 0 {
 		s.content = true
 	}
+	s.size += int64(len(p))
 	s.walker.feed(p, &s.facts)
 	if !s.ended && s.walker.ended {
 		s.ended = true
@@ -126,6 +138,7 @@ func (s *Sniffer) step(p []byte) (n int, token sseToken) {
 }
 
 func (s *Sniffer) readData(data []byte) {
+	s.size += int64(len(data))
 	s.headLen += copy(s.head[s.headLen:], data)
 	s.walker.feed(data, &s.facts)
 }
@@ -147,7 +160,7 @@ func (s *Sniffer) endEvent() {
 	}
 	s.walker.reset()
 	s.facts = facts{}
-	s.headLen = 0
+	s.headLen, s.size = 0, 0
 }
 
 // learnStream takes over what only an event of a stream can say.
@@ -169,6 +182,9 @@ func (s *Sniffer) learnStream() {
 		content = f.kind == responseDelta && f.deltaContent
 		s.ended = s.ended || f.kind == responseDone || f.kind == responseFailed
 		f.failed = f.failed || f.kind == responseFailed
+	}
+	if content {
+		s.deltas.add(s.size)
 	}
 	s.known = s.known || known
 	s.content = s.content || content || !s.known && !f.failed

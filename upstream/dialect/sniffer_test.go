@@ -59,7 +59,7 @@ func usageText(counts ...*int64) string {
 	return strings.Join(texts, "/")
 }
 
-// splits gives the text whole, byte by byte, and in random pieces.
+// splits returns the text whole, byte by byte, and in random pieces.
 func splits(text string) [][]string {
 	var single []string
 	for i := range len(text) {

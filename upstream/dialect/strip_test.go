@@ -10,7 +10,7 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// strip gives what passes a Stripper, and the sizes of the writes before Close.
+// strip returns what passes a Stripper, and the sizes of the writes before Close.
 func strip(pieces []string) (out string, writes []int) {
 	var w countingWriter
 	s := dialect.NewStripper(dialect.NewSniffer(dialect.ChatCompletions, true), &w)
@@ -76,17 +76,6 @@ func TestStripper(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// The Sniffer behind a Stripper hears the event that the client does not get.
-func TestStripperSniffs(t *testing.T) {
-	sniffer := dialect.NewSniffer(dialect.ChatCompletions, true)
-	s := dialect.NewStripper(sniffer, &bytes.Buffer{})
-	s.Write([]byte(events(helloChunk, finishChunk, usageChunk, "[DONE]")))
-	u := sniffer.Usage()
-	if got := usageText(u.Input, u.Output); got != "11/7" || !sniffer.Finished() {
-		t.Errorf("usage %s, finished %v", got, sniffer.Finished())
 	}
 }
 

@@ -50,7 +50,7 @@ func (c *tokenCounts) update(from *tokenCounts) {
 	}
 }
 
-// first gives the count of the first place that has one.
+// first returns the count of the first place that has one.
 func (c *tokenCounts) first(places ...int) *int64 {
 	for _, i := range places {
 		if c.known>>i&1 != 0 {
@@ -61,7 +61,7 @@ func (c *tokenCounts) first(places ...int) *int64 {
 	return nil
 }
 
-// sum gives the count at place with those at more that are known.
+// sum returns the count at place with those at more that are known.
 func (c *tokenCounts) sum(place int, more ...int) *int64 {
 	total := c.first(place)
 	if total == nil {
@@ -75,13 +75,32 @@ func (c *tokenCounts) sum(place int, more ...int) *int64 {
 	return total
 }
 
-// tokenCount reads a non-negative integer of at most 18 digits, so that three of them add up without overflow.
+const bytesPerToken = 4
+
+// deltaSizes sums up the events of a stream that carry content. One has at least a token; the smallest shows what the
+// rest of an event takes.
+type deltaSizes struct{ count, total, least int64 }
+
+func (d *deltaSizes) add(size int64) {
+	if d.count == 0 || size < d.least {
+		d.least = size
+	}
+	d.count++
+	d.total += size
+}
+
+func (d *deltaSizes) tokens() int64 { return d.count + (d.total-d.count*d.least)/bytesPerToken }
+
+// maxTokens is beyond what any call can take: a larger count is a provider's mistake or lie, which would spoil every sum.
+const maxTokens = 1 << 31
+
+// tokenCount reads a non-negative integer up to maxTokens.
 func tokenCount(kind walkKind, text []byte) (n int64, ok bool) {
-	if kind != sawNumber || len(text) > 18 {
+	if kind != sawNumber {
 		return 0, false
 	}
-	u, err := strconv.ParseUint(string(text), 10, 63)
-	return int64(u), err == nil
+	u, err := strconv.ParseUint(string(text), 10, 32)
+	return int64(u), err == nil && u <= maxTokens
 }
 
 func (f *facts) seeUsage(path uint64, kind walkKind, text []byte) {

@@ -47,7 +47,7 @@ func (t *shortText) setWord(kind walkKind, text []byte) {
 	}
 }
 
-// String gives the text without a character that the end has cut.
+// String returns the text without a character that the end has cut.
 func (t *shortText) String() string { return strings.ToValidUTF8(string(t.bytes()), "") }
 
 // Ids of the names that an interesting path can have. A path of them is written idChoices<<8 | idElement.
@@ -385,7 +385,7 @@ func (w *walker) endScalar(kind walkKind, rest []byte, f *facts) {
 	w.endValue()
 }
 
-// whole gives the start of the scalar under way, of which rest is the last piece: mostly also the first.
+// whole returns the start of the scalar under way, of which rest is the last piece: mostly also the first.
 func (w *walker) whole(rest []byte) []byte {
 	if w.text.n == 0 {
 		return rest[:min(len(rest), len(w.text.buf))]
@@ -514,7 +514,7 @@ func (w *walker) walkNumber(p []byte, f *facts) int {
 	return n
 }
 
-// afterByte gives the part of a number that c belongs to when it follows the part s; malformed if it cannot.
+// afterByte returns the part of a number that c belongs to when it follows the part s; malformed if it cannot.
 func afterByte(s walkState, c byte) walkState {
 	switch {
 	case '0' <= c && c <= '9':

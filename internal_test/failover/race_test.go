@@ -1,5 +1,0 @@
-//go:build race
-
-package failover_test
-
-const raceEnabled = true
