@@ -153,10 +153,14 @@ func usage(w io.Writer) {
 	}
 }
 
-// fail says what went wrong and returns the exit code: exitBind where that is it, else
-// otherwise.
+// fail says what went wrong and returns its exit code.
 func (c *cli) fail(err error, otherwise int) int {
 	fmt.Fprintf(c.stderr, "%v\n", err)
+	return exitCode(err, otherwise)
+}
+
+// exitCode returns exitBind where that is what went wrong, else otherwise.
+func exitCode(err error, otherwise int) int {
 	if errors.Is(err, server.ErrBind) {
 		return exitBind
 	}
@@ -201,7 +205,7 @@ func (c *cli) serve([]string) int {
 	close(signals)
 	if err != nil {
 		log.Print(err)
-		return exitOther
+		return exitCode(err, exitOther)
 	}
 	if s.Hurried() {
 		return exitOther
