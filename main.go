@@ -203,11 +203,11 @@ func (c *cli) serve([]string) int {
 	})
 	signal.Stop(signals)
 	close(signals)
-	if err != nil {
+	switch {
+	case err != nil:
 		log.Print(err)
 		return exitCode(err, exitOther)
-	}
-	if s.Hurried() {
+	case s.Hurried():
 		return exitOther
 	}
 	return exitClean

@@ -27,7 +27,7 @@ type recorded struct {
 	SSE     string            `json:"response_sse"`
 }
 
-// endpoints gives the path and the record's name of each dialect of the cases.
+// endpoints returns the path and the record's name of each dialect of the cases.
 var endpoints = map[string]struct{ path, name string }{
 	"openai-chat":        {"/v1/chat/completions", "chat_completions"},
 	"openai-embeddings":  {"/v1/embeddings", "embeddings"},

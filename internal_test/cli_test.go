@@ -15,12 +15,11 @@ import (
 	"proxycast/internal_test/harness"
 )
 
-// known gives a folder whose config leads to g: its own one says port 0.
+// known returns a folder whose config leads to g: its own one says port 0.
 func (g *gateway) known(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	port := g.Addr[strings.LastIndexByte(g.Addr, ':')+1:]
-	harness.WriteConfig(t, dir, harness.WithDefaults(object{"server": object{"port": json.Number(port)}}))
+	harness.WriteConfig(t, dir, harness.WithDefaults(object{"server": object{"port": g.Port()}}))
 	return dir
 }
 
@@ -139,7 +138,7 @@ func TestLogsFollowsOverRestart(t *testing.T) {
 	p := harness.NewProvider(t, kindly)
 	address := harness.FreeAddress(t)
 	cfg := relayTo(p, "openai")
-	cfg["server"] = object{"port": json.Number(address[strings.LastIndexByte(address, ':')+1:])}
+	cfg["server"] = object{"port": harness.PortOf(address)}
 	dir := t.TempDir()
 	g := startIn(t, dir, harness.WithDefaults(cfg))
 	g.crowdOnce(t)

@@ -113,9 +113,8 @@ func TestSubcommands(t *testing.T) {
 		t.Errorf("version: %d %s", code, stdout)
 	}
 
-	port := g.Addr[strings.LastIndex(g.Addr, ":")+1:]
 	known := t.TempDir() // healthcheck finds the gateway through the config's port
-	cfg["server"] = object{"port": json.Number(port)}
+	cfg["server"] = object{"port": g.Port()}
 	harness.WriteConfig(t, known, cfg)
 	if code, _, stderr := harness.Command(t, known, "healthcheck"); code != 0 {
 		t.Errorf("healthcheck of a running gateway: %d %s", code, stderr)

@@ -53,7 +53,7 @@ var kinds = []struct {
 	{"POST", "/v1/chat/completions", chatRequest, harness.UserKey, 200},
 	{"POST", "/v1/chat/completions", chatStreamRequest, harness.UserKey, 200},
 	{"POST", "/v1/chat/completions", "{", harness.UserKey, 400},
-	{"POST", "/v1/chat/completions", chatRequest, "nobodys-key-0123456789", 401},
+	{"GET", "/_status", "", harness.UserKey, 403},
 	{"GET", "/v1/nothing", "", harness.UserKey, 404},
 	{"GET", "/v1/models", "", harness.UserKey, 200},
 }

@@ -240,10 +240,10 @@ func TestCutStreams(t *testing.T) {
 				}
 			})
 		}
+		if s.closing == "" {
+			continue
+		}
 		t.Run(fmt.Sprintf("%s %d/finished without its closing marker", s.path, i), func(t *testing.T) {
-			if s.closing == "" {
-				t.Skip("this stream has none")
-			}
 			r := play(s.finished, ends["clean end"])
 			sameBytes(t, "reply", r.Body, []byte(s.finished))
 			if r.Cut != nil {

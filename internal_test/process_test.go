@@ -4,7 +4,6 @@ package gateway_test
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -33,29 +32,6 @@ func TestBanner(t *testing.T) {
 	}
 	if n := strings.Count(g.Stdout.String(), "\n"); n != 1 {
 		t.Errorf("stdout has %d lines:\n%s", n, g.Stdout.String())
-	}
-}
-
-func TestPortInUse(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
-	dir := t.TempDir()
-	harness.WriteConfig(t, dir, harness.WithDefaults(object{"server": object{"port": port}}))
-	code, _, stderr := harness.Command(t, dir, "-config", "config.json")
-	if code != 3 || !strings.Contains(stderr, fmt.Sprint(port)) {
-		t.Errorf("exit code %d\n%s", code, stderr)
-	}
-}
-
-func TestLogInUse(t *testing.T) {
-	g := start(t, object{})
-	code, _, stderr := harness.Command(t, g.Dir, "-config", "config.json")
-	if code == 0 || !strings.Contains(stderr, "requests.jsonl") {
-		t.Errorf("a second gateway on the same log ends with %d\n%s", code, stderr)
 	}
 }
 

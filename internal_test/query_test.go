@@ -80,7 +80,7 @@ func (g *gateway) export(t testing.TB, query string) *http.Response {
 	return res
 }
 
-// chosen gives the seqs of the rows that query chooses, from the export.
+// chosen returns the seqs of the rows that query chooses, from the export.
 func (g *gateway) chosen(t testing.TB, query string) (seqs []uint64) {
 	t.Helper()
 	res := g.export(t, query+"&format=jsonl")
@@ -102,7 +102,7 @@ func (g *gateway) chosen(t testing.TB, query string) (seqs []uint64) {
 	return seqs
 }
 
-// paged gives the same from pages.
+// paged returns the same from pages.
 func (g *gateway) paged(t testing.TB, query string, limit int) (seqs []uint64) {
 	t.Helper()
 	for cursor := ""; ; {

@@ -175,7 +175,7 @@ func BenchmarkStats(b *testing.B) {
 				rec.Model = fmt.Sprint("model-", i%models)
 				s.Add(rec)
 			}
-			q := logs.StatsQuery{Since: sample(0).Time.Add(-1), Until: sample(200_000).Time, Step: time.Hour, By: logs.Grouping{Model: true}}
+			q := logs.StatsQuery{Since: sample(0).Time.Add(-1), Until: sample(200_000).Time, Step: time.Hour, By: "model"}
 			b.ReportAllocs()
 			for b.Loop() {
 				if stats, err := s.Stats(q); err != nil || stats.Requests != 200_000 {

@@ -52,9 +52,10 @@ func newJournal(cfg Config) *journal {
 	return &journal{path: path, maxFile: cfg.MaxFile, maxTotal: cfg.MaxTotal, segments: []*segment{{path: path}}}
 }
 
-// write appends a line, which ends with a newline. An error with the line written is
+// write appends the line of a record that began at the given time; it ends with a
+// newline. An error with the line written is
 // a rotation that failed.
-func (j *journal) write(seq uint64, line []byte) (written bool, err error) {
+func (j *journal) write(seq uint64, at time.Time, line []byte) (written bool, err error) {
 	if err := j.ready(); err != nil {
 		return false, err
 	}
@@ -69,14 +70,14 @@ func (j *journal) write(seq uint64, line []byte) (written bool, err error) {
 			return false, fmt.Errorf("%w: max_total is reached: %w", ErrNotWritten, stuck)
 		}
 	}
-	if err := j.append(seq, line); err != nil {
+	if err := j.append(seq, at, line); err != nil {
 		return false, err
 	}
 	return true, stuck
 }
 
 // append writes line whole, or cuts off again what it wrote of it.
-func (j *journal) append(seq uint64, line []byte) error {
+func (j *journal) append(seq uint64, at time.Time, line []byte) error {
 	current := j.current()
 	if _, err := j.file.Write(line); err != nil {
 		if info, e := j.file.Stat(); e == nil && info.Size() > current.size {
@@ -85,6 +86,10 @@ func (j *journal) append(seq uint64, line []byte) error {
 		return j.fail(err)
 	}
 	current.size += int64(len(line))
+	current.ours += int64(len(line))
+	if at.After(current.latest) {
+		current.latest = at
+	}
 	if current.first == 0 {
 		current.first = seq
 	}

@@ -126,24 +126,19 @@ func (l *line) readOurs(text []byte) bool {
 
 // lineHead returns the seq and the time, as text in timeLayout, of a line as
 // AppendJSON writes it. Any other line, even a valid one, is not ok.
-func lineHead(line []byte) (seq uint64, stamp []byte, ok bool) {
-	const before, between = `{"seq":`, `,"time":"`
-	if len(line) < len(before) || string(line[:len(before)]) != before {
+func lineHead(text []byte) (seq uint64, stamp []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(text, []byte(members[seqField].begin))
+	n := wholeLength(rest)
+	seq = uint64(number(rest[:n]))
+	if !ok || seq == 0 || seq >= maxSeq {
 		return 0, nil, false
 	}
-	line = line[len(before):]
-	n := 0
-	for n < len(line) && n < 19 && '0' <= line[n] && line[n] <= '9' {
-		seq = seq*10 + uint64(line[n]-'0')
-		n++
-	}
-	line = line[n:]
-	if seq == 0 || seq >= maxSeq || len(line) <= len(between)+len(timeLayout) || string(line[:len(between)]) != between {
+	rest, ok = bytes.CutPrefix(rest[n:], []byte(members[timeField].begin))
+	if !ok || len(rest) < len(timeLayout)+len(`""`) {
 		return 0, nil, false
 	}
-	line = line[len(between):]
-	stamp = line[:len(timeLayout)]
-	if line[len(timeLayout)] != '"' || stamp[10] != 'T' || stamp[19] != '.' || stamp[23] != 'Z' {
+	stamp = rest[1 : 1+len(timeLayout)]
+	if rest[0] != '"' || rest[1+len(timeLayout)] != '"' || stamp[10] != 'T' || stamp[19] != '.' || stamp[23] != 'Z' {
 		return 0, nil, false
 	}
 	return seq, stamp, true
@@ -273,23 +268,12 @@ func unquoted(quoted []byte) []byte {
 
 // numberOf returns the number of a field that has no fraction, 0 for one that was left
 // out.
-func (l *line) numberOf(f field) (n int64) {
-	digits, negative := bytes.CutPrefix(l.values[f], []byte("-"))
-	for _, c := range digits {
-		n = 10*n + int64(c-'0')
-	}
-	if negative {
-		return -n
-	}
-	return n
-}
+func (l *line) numberOf(f field) int64 { return number(l.values[f]) }
 
 // microsOf returns a field that is in milliseconds in microseconds, rounded down.
-func (l *line) microsOf(f field) (us int64) {
+func (l *line) microsOf(f field) int64 {
 	whole, fraction, _ := bytes.Cut(l.values[f], []byte("."))
-	for _, c := range whole {
-		us = 10*us + int64(c-'0')
-	}
+	us := number(whole)
 	for i := range 3 {
 		us *= 10
 		if i < len(fraction) {
@@ -297,6 +281,18 @@ func (l *line) microsOf(f field) (us int64) {
 		}
 	}
 	return us
+}
+
+// number returns a whole number, of which wholeLength has told the length.
+func number(text []byte) (n int64) {
+	digits, negative := bytes.CutPrefix(text, []byte("-"))
+	for _, c := range digits {
+		n = 10*n + int64(c-'0')
+	}
+	if negative {
+		return -n
+	}
+	return n
 }
 
 // hasError reports whether the record has an error type.

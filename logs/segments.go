@@ -20,6 +20,8 @@ type segment struct {
 	rotated time.Time // zero for the current file
 	first   uint64    // the lowest seq; 0 for a file without rows
 	size    int64
+	ours    int64     // bytes that we added: all of size, unless it was found or changed
+	latest  time.Time // of their rows
 }
 
 // list reads the folder.
@@ -144,11 +146,11 @@ func (j *journal) total() (bytes int64) {
 	return bytes
 }
 
-// openBefore opens the newest file with rows of lower seq than before, and, if
-// earliest is not empty, of no earlier time. The file is nil if there is none.
-func (j *journal) openBefore(before uint64, earliest string) (*os.File, segment, error) {
+// openBefore opens the newest file with rows of lower seq than before, and, if since is
+// not zero, that may have rows of no earlier time. The file is nil if there is none.
+func (j *journal) openBefore(before uint64, since time.Time) (*os.File, segment, error) {
 	for _, seg := range slices.Backward(j.segments) {
-		if seg.first == 0 || seg.first >= before {
+		if seg.first == 0 || seg.first >= before || seg.ours == seg.size && seg.latest.Before(since) {
 			continue
 		}
 		file, err := os.Open(seg.path)
@@ -157,7 +159,7 @@ func (j *journal) openBefore(before uint64, earliest string) (*os.File, segment,
 		} else if err != nil {
 			return nil, segment{}, err
 		}
-		if seg.endsBefore(earliest, file) {
+		if seg.endsBefore(since, file) {
 			file.Close()
 			continue
 		}
@@ -166,17 +168,18 @@ func (j *journal) openBefore(before uint64, earliest string) (*os.File, segment,
 	return nil, segment{}, nil
 }
 
-// endsBefore tells whether all rows began before earliest: those of a rotated file
-// began before its rotation. Its last row must agree, since clocks are set.
-func (s *segment) endsBefore(earliest string, file *os.File) bool {
-	if s.rotated.IsZero() || s.rotated.Format(timeLayout) >= earliest {
+// endsBefore reports whether all rows of a file that was found began before since:
+// those of a rotated file began before its rotation. Its last row must agree, since
+// clocks are set.
+func (s *segment) endsBefore(since time.Time, file *os.File) bool {
+	if s.rotated.IsZero() || !s.rotated.Before(since) {
 		return false
 	}
 	tail := make([]byte, min(s.size, minMaxFile))
 	n, _ := file.ReadAt(tail, s.size-int64(len(tail)))
 	tail = bytes.TrimSuffix(tail[:n], newline)
 	_, stamp, ok := lineHead(tail[bytes.LastIndexByte(tail, '\n')+1:])
-	return ok && string(stamp) < earliest
+	return ok && string(stamp) < bound(since)
 }
 
 // newestFirst returns the greatest first seq of a file. It is not known while the

@@ -100,8 +100,8 @@ func hides(lines []byte) bool {
 		if i < 0 || i+1 >= len(lines) {
 			return false
 		}
-		escape := lines[i:min(i+5, len(lines))]
-		if escape[1] == '/' || len(escape) == 5 && string(escape[1:4]) == "u00" && '2' <= escape[4] && escape[4] <= '7' {
+		escape := string(lines[i+1 : min(i+6, len(lines))])
+		if escape[0] == '/' || "u0020" <= escape && escape < "u007f" {
 			return true
 		}
 		lines = lines[i+2:]
@@ -142,13 +142,7 @@ func textNeedle(f field, g glob) []needle {
 }
 
 func statusNeedle(s span) needle {
-	return memberNeedle(statusField, func(value []byte) bool {
-		var status int64
-		for i := range min(digits(value), 9) {
-			status = 10*status + int64(value[i]-'0')
-		}
-		return s.has(status)
-	})
+	return memberNeedle(statusField, func(value []byte) bool { return s.has(number(value[:wholeLength(value)])) })
 }
 
 func memberNeedle(f field, wanted func(value []byte) bool) needle {

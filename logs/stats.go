@@ -15,7 +15,7 @@ type StatsQuery struct {
 	Since, Until time.Time      // since <= Record.Time < until
 	Step         time.Duration  // of a series; steps begin at its multiples in UTC, whole days at midnight
 	Zone         *time.Location // of midnight; nil: UTC
-	By           Grouping       // by model is by Record.Model, as asked for
+	By           string         // model, provider or key, or two of them with a comma between; by model is by Record.Model, as asked for
 	Filter       Filter         // chooses among the records of that time; its own times are passed over
 }
 
@@ -123,7 +123,7 @@ func ParseStats(query url.Values, now time.Time) (StatsQuery, error) {
 		case "step":
 			q.Step, err = parseLength(name, value)
 		case "by":
-			q.By, err = parseGrouping(value)
+			q.By, err = parseBy(value)
 		case "format":
 		default:
 			if !slices.Contains(strings.Split(filters, ", "), name) {
@@ -169,7 +169,7 @@ func (s *Store) Stats(q StatsQuery) (Stats, error) {
 	f := q.Filter
 	f.Before, f.since, f.until = 0, q.Since, q.Until
 	deadline := time.Now().Add(queryTime)
-	t := newTally(steps{q.Step, cmp.Or(q.Zone, time.UTC)}, q.By)
+	t := newTally(steps{q.Step, cmp.Or(q.Zone, time.UTC)}, fieldsOf(q.By))
 	w := s.walk(&f)
 	w.goOn = func() bool { return time.Now().Before(deadline) }
 	w.visit = func(l *line) bool {
@@ -182,44 +182,34 @@ func (s *Store) Stats(q StatsQuery) (Stats, error) {
 	}
 	stats := t.stats()
 	stats.Since, stats.Until, stats.Truncated = q.Since, q.Until, !end
-	stats.Step, stats.By, stats.PercentileError = q.Step.Seconds(), q.By.String(), percentileError
+	stats.Step, stats.By, stats.PercentileError = q.Step.Seconds(), q.By, percentileError
 	return stats, nil
 }
 
-// Grouping is the fields of a record that make groups. The zero Grouping makes none.
-type Grouping struct{ Model, Provider, Key bool }
+// groupFields are the fields that make groups.
+var groupFields = []field{modelField, providerField, keyField}
 
-// parseGrouping reads one name or two with a comma between, in any order.
-func parseGrouping(text string) (by Grouping, err error) {
-	is := map[string]*bool{"model": &by.Model, "provider": &by.Provider, "key": &by.Key}
-	for name := range strings.SplitSeq(text, ",") {
-		field := is[name]
-		if field == nil || *field || len(by.fields()) == 2 {
-			return Grouping{}, badValue("by", text, "model, provider or key, or two of them, as in model,key")
+// fieldsOf returns the fields that by names, in one order.
+func fieldsOf(by string) (fields []field) {
+	names := strings.Split(by, ",")
+	for _, f := range groupFields {
+		if slices.Contains(names, f.String()) {
+			fields = append(fields, f)
 		}
-		*field = true
-	}
-	return by, nil
-}
-
-func (by Grouping) fields() (fields []field) {
-	if by.Model {
-		fields = append(fields, modelField)
-	}
-	if by.Provider {
-		fields = append(fields, providerField)
-	}
-	if by.Key {
-		fields = append(fields, keyField)
 	}
 	return fields
 }
 
-// String returns the names of the fields with commas between, in one order.
-func (by Grouping) String() string {
-	var names []string
-	for _, f := range by.fields() {
-		names = append(names, f.String())
+// parseBy returns the names that text has, one or two with a comma between, in the order
+// of fieldsOf.
+func parseBy(text string) (by string, err error) {
+	fields := fieldsOf(text)
+	if n := strings.Count(text, ",") + 1; n > 2 || len(fields) != n {
+		return "", badValue("by", text, "model, provider or key, or two of them, as in model,key")
 	}
-	return strings.Join(names, ",")
+	by = fields[0].String()
+	if len(fields) == 2 {
+		by += "," + fields[1].String()
+	}
+	return by, nil
 }

@@ -141,7 +141,7 @@ func TestStats(t *testing.T) {
 			}
 		}
 		series("all", got.Series)
-		if q.By == (logs.Grouping{}) && got.Groups == nil {
+		if q.By == "" && got.Groups == nil {
 			return
 		}
 		if want := max(len(groups)-1, 0); len(got.Groups) != want {
@@ -186,7 +186,7 @@ func TestStatsKeepsTheLargestGroups(t *testing.T) {
 		record(fmt.Sprint("invented", i))
 	}
 	for range 2 {
-		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: logs.Grouping{Model: true}})
+		got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: "model"})
 		if err != nil || got.Requests != 10_600 || len(got.Groups) != 201 || got.Groups[0].Name != "other" || got.Groups[0].Requests != 10_000 {
 			t.Fatalf("%v, %d groups, %+v", err, len(got.Groups), got.Groups[0])
 		}
@@ -294,7 +294,7 @@ func TestParseStatsErrors(t *testing.T) {
 func TestStatsJSON(t *testing.T) {
 	s := open(t, small(t.TempDir()))
 	add(t, s, logs.Record{Time: noon.Add(-time.Second), Status: 499, Model: "m", InputTokens: ptr(5)})
-	got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: logs.Grouping{Model: true}})
+	got, err := s.Stats(logs.StatsQuery{Since: noon.Add(-time.Hour), Until: noon, Step: time.Hour, By: "model"})
 	if err != nil {
 		t.Fatal(err)
 	}

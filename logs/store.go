@@ -124,7 +124,7 @@ func (s *Store) Add(rec *Record) error {
 	s.seq++
 	rec.Seq = s.seq
 	s.line = append(append(appendSeq(s.line[:0], s.seq), rest...), '\n')
-	written, err := s.journal.write(s.seq, s.line)
+	written, err := s.journal.write(s.seq, rec.Time, s.line)
 	lost := 0
 	if !written {
 		lost = 1
@@ -165,10 +165,10 @@ func (s *Store) newest() [][]byte {
 }
 
 // openBefore is journal.openBefore for those who read.
-func (s *Store) openBefore(before uint64, earliest string) (*os.File, segment, error) {
+func (s *Store) openBefore(before uint64, since time.Time) (*os.File, segment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.journal.openBefore(before, earliest)
+	return s.journal.openBefore(before, since)
 }
 
 // Close ends the tails and closes the file. What is added later is an ErrClosed. A

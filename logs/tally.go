@@ -56,8 +56,8 @@ type sums struct {
 	duration, ttft histogram
 }
 
-func newTally(step steps, by Grouping) *tally {
-	return &tally{step: step, by: by.fields(), groups: make(map[string]*group)}
+func newTally(step steps, by []field) *tally {
+	return &tally{step: step, by: by, groups: make(map[string]*group)}
 }
 
 // maxSums is how many sums are held before those of the smallest groups so far are

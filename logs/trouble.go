@@ -22,9 +22,12 @@ const steady = 3 * lookEvery
 
 // report takes the result of a write, and how many records it lost.
 func (t *trouble) report(err error, lost int) {
+	if err == nil && !t.told {
+		return
+	}
 	now := time.Now()
 	if err == nil {
-		if t.told && now.Sub(t.failed) >= steady {
+		if now.Sub(t.failed) >= steady {
 			fmt.Fprintf(t.out, "proxycast: logs: writing again; records that did not reach the disk: %d\n", t.lost)
 			t.told, t.lost = false, 0
 		}

@@ -44,7 +44,7 @@ func (w *walk) run() (end bool, err error) {
 
 func (w *walk) files() (end bool, err error) {
 	for {
-		file, seg, err := w.store.openBefore(w.before, w.sieve.since)
+		file, seg, err := w.store.openBefore(w.before, w.filter.since)
 		if err != nil || file == nil {
 			return err == nil, err
 		}

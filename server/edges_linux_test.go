@@ -37,15 +37,6 @@ type running struct {
 	ended chan error
 }
 
-func freePort(t *testing.T) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
 func (g *running) write(text string) {
 	text = strings.ReplaceAll(text, "KEYS", fmt.Sprintf(`"auth":{"keys":[{"name":"a","key":%q,"admin":true}]}`, adminKey))
 	if err := os.WriteFile(filepath.Join(g.dir, "config.json"), []byte(text), 0o600); err != nil {

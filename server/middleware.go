@@ -81,12 +81,18 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	} else {
 		u.status = http.StatusNotFound // the mux would redirect
 	}
+	if u.status == 0 {
+		return
+	}
+	if key, err := x.gateway.keys.Check(r.Header); err == nil {
+		x.rec.Key = key.Name
+	}
 	switch {
 	case u.status == http.StatusMethodNotAllowed:
 		x.Header()["Allow"] = u.header["Allow"]
 		x.fail(dialect.Failure{Status: u.status, Code: "method_not_allowed",
 			Message: fmt.Sprintf("%s is not a method of %.200q; it takes %s", r.Method, r.URL.Path, u.header.Get("Allow"))}, nil)
-	case u.status != 0:
+	default:
 		x.fail(dialect.Failure{Status: http.StatusNotFound, Code: "not_found",
 			Message: fmt.Sprintf("there is no %s %.200q here; the OpenAI base URL ends in /v1, Claude's does not", r.Method, r.URL.Path)}, nil)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -63,6 +64,16 @@ func (g *gateway) load(config string) *server.Config {
 	return cfg
 }
 
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
 // do sends one request. header is name, value, name, value…
 func (g *gateway) do(method, path, body string, header ...string) (*http.Response, string) {
 	g.t.Helper()
@@ -88,7 +99,7 @@ func (g *gateway) do(method, path, body string, header ...string) (*http.Respons
 	return res, string(text)
 }
 
-// records gives what the log file holds now.
+// records returns what the log file holds now.
 func (g *gateway) records() (records []logs.Record) {
 	g.t.Helper()
 	text, err := os.ReadFile(filepath.Join(g.dir, "data", "requests.jsonl"))

@@ -6,13 +6,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"proxycast/upstream/dialect"
 )
 
 // faulty is a provider without a network: each call meets a random fault.
@@ -109,17 +106,7 @@ func TestAttemptsStayWithinTheBudget(t *testing.T) {
 			for _, provider := range p.providers {
 				provider.transport = faults
 			}
-			text := `{"model":"m","stream":true,"stream_options":{}}`
-			body, err := buffers.Read("", strings.NewReader(text), int64(len(text)), 1<<20)
-			if err != nil {
-				t.Fatal(err)
-			}
-			q, err := dialect.Parse(dialect.ChatCompletions, body.Bytes())
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := httptest.NewRecorder()
-			rep := p.Relay(w, httptest.NewRequest("POST", "/v1/chat/completions", nil), &q, body, "")
+			w, rep := relayText(t, p, buffers, `{"model":"m","stream":true,"stream_options":{}}`)
 			seen := w.Body.Bytes()
 			switch {
 			case faults.calls != rep.Attempts || rep.Attempts > 1+cfg.Retries || rep.Attempts < 1:

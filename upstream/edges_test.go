@@ -22,10 +22,7 @@ func TestCredentialInAPlain200(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintf(w, `{"error":{"message":"bad key %s","type":"auth"}}`, secret)
 		})
-		p, err := upstream.New(upstream.Config{Providers: []upstream.ProviderConfig{a.config("openai")}, Retries: retries}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{a.config("openai")}, Retries: retries})
 		if w, _ := relay(t, p, dialect.ChatCompletions, chat); strings.Contains(w.Body.String(), secret) {
 			t.Errorf("retries %d: %q", retries, w.Body)
 		}
@@ -69,10 +66,7 @@ func TestQueueIsNotTheProvidersTime(t *testing.T) {
 	})
 	c := a.config("openai")
 	c.MaxConcurrency, c.Timeouts.Headers = 1, 700*time.Millisecond
-	p, err := upstream.New(upstream.Config{Providers: []upstream.ProviderConfig{c}, Cooldown: upstream.Cooldown{After: 1, For: time.Minute}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{c}, Cooldown: upstream.Cooldown{After: 1, For: time.Minute}})
 	const body = `{"model":"m","stream":true}`
 	ended := make(chan upstream.Report)
 	for range 2 {
@@ -111,10 +105,7 @@ func TestSlowClientIsNotAnIdleProvider(t *testing.T) {
 	})
 	c := a.config("openai")
 	c.Timeouts.Idle = 200 * time.Millisecond
-	p, err := upstream.New(upstream.Config{Providers: []upstream.ProviderConfig{c}, Cooldown: upstream.Cooldown{After: 1, For: time.Minute}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{c}, Cooldown: upstream.Cooldown{After: 1, For: time.Minute}})
 	const body = `{"model":"m","stream":true,"stream_options":{}}`
 	b, _ := upstream.NewBuffers(1<<20, 1<<40).Read("", strings.NewReader(body), int64(len(body)), 1<<20)
 	q, _ := dialect.Parse(dialect.ChatCompletions, b.Bytes())
@@ -148,12 +139,8 @@ func rawProvider(t *testing.T, text string) string {
 }
 
 func rawProxy(t *testing.T, retries int, text string) *upstream.Proxy {
-	p, err := upstream.New(upstream.Config{Retries: retries, Providers: []upstream.ProviderConfig{
-		{Name: "a", Type: "openai", BaseURL: rawProvider(t, text), Models: []string{"*"}, Proxy: "none"}}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return compile(t, upstream.Config{Retries: retries, Providers: []upstream.ProviderConfig{
+		{Name: "a", Type: "openai", BaseURL: rawProvider(t, text), Models: []string{"*"}, Proxy: "none"}}})
 }
 
 // A plain reply that ends with its connection (no length, not chunked) and was cut.
@@ -179,13 +166,10 @@ func TestHealthIsNotFilledUp(t *testing.T) {
 	down, good := newProvider(t, status(500)), newProvider(t, plain(reply))
 	a, b := down.config("openai"), good.config("openai")
 	a.Name, b.Name = "a", "b"
-	p, err := upstream.New(upstream.Config{
+	p := compile(t, upstream.Config{
 		Providers: []upstream.ProviderConfig{a, b}, Retries: 0, Cooldown: upstream.Cooldown{After: 1, For: time.Minute},
 		Models: map[string]upstream.Route{"smart": route("a/m", "b/m")},
-	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	for i := range 4096 {
 		relay(t, p, dialect.ChatCompletions, fmt.Sprintf(`{"model":"a/invented-%d"}`, i))
 	}
@@ -195,32 +179,10 @@ func TestHealthIsNotFilledUp(t *testing.T) {
 	}
 }
 
-// One bad key of two says nothing about the target.
-func TestRefusedKeyDoesNotRestTheTarget(t *testing.T) {
-	a := newProvider(t, script(status(401), plain(reply)))
-	c := a.config("openai")
-	c.APIKey, c.APIKeys = "", []string{"bad-key-000000000", "good-key-00000000"}
-	b := newProvider(t, plain(reply)).config("openai")
-	c.Name, b.Name = "a", "b"
-	p, err := upstream.New(upstream.Config{
-		Providers: []upstream.ProviderConfig{c, b}, Retries: 2, Cooldown: upstream.Cooldown{After: 1, For: time.Minute},
-		Models: map[string]upstream.Route{"smart": route("a/m", "b/m")},
-	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, rep := relay(t, p, dialect.ChatCompletions, notStream); rep.Provider != "a" {
-		t.Errorf("went to %q; %+v", rep.Provider, p.Providers()[0])
-	}
-}
-
 // An absurd retry-after-ms.
 func TestRetryAfterMs(t *testing.T) {
 	a := newProvider(t, status(503, "Retry-After-Ms", "1e300"))
-	p, err := upstream.New(upstream.Config{Providers: []upstream.ProviderConfig{a.config("openai")}, Retries: 5}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{a.config("openai")}, Retries: 5})
 	if _, rep := relay(t, p, dialect.ChatCompletions, chat); rep.Attempts != 1 {
 		t.Errorf("%d attempts without a pause at a provider that asks for a long one", rep.Attempts)
 	}

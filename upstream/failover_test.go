@@ -70,11 +70,7 @@ func pair(t *testing.T, a, b http.HandlerFunc, change func(*upstream.Config)) (*
 	if change != nil {
 		change(&cfg)
 	}
-	p, err := upstream.New(cfg, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, first, second
+	return compile(t, cfg), first, second
 }
 
 func (p *provider) calls() int {

@@ -68,7 +68,12 @@ func newProxy(t *testing.T, models map[string]string, providers ...upstream.Prov
 	for name, to := range models {
 		routes[name] = route(to)
 	}
-	p, err := upstream.New(upstream.Config{Providers: providers, Models: routes}, nil)
+	return compile(t, upstream.Config{Providers: providers, Models: routes})
+}
+
+func compile(t *testing.T, cfg upstream.Config) *upstream.Proxy {
+	t.Helper()
+	p, err := upstream.New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,12 +346,13 @@ func TestUnfinishedStreamNeverLooksFinished(t *testing.T) {
 }
 
 func TestShutdownIsToldToTheClient(t *testing.T) {
+	ctx, end := context.WithCancelCause(t.Context())
 	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		stream(chunk)(w, r)
+		time.Sleep(50 * time.Millisecond) // the gateway has read it by then
+		end(&upstream.Error{Status: 503, Code: "shutting_down", Message: "bye"})
 		<-r.Context().Done()
 	})
-	ctx, end := context.WithCancelCause(t.Context())
-	time.AfterFunc(50*time.Millisecond, func() { end(&upstream.Error{Status: 503, Code: "shutting_down", Message: "bye"}) })
 	w, rep := relay(t, newProxy(t, nil, a.config("openai")), dialect.ChatCompletions, `{"model":"m","stream":true}`,
 		func(r *http.Request) { *r = *r.WithContext(ctx) })
 	if rep.Err.Code != "shutting_down" || !rep.Aborted || !strings.Contains(w.Body.String(), "bye") {

@@ -35,8 +35,17 @@ func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string 
 	if change != nil {
 		change(transport)
 	}
-	const text = `{"model":"m","messages":[]}`
-	body, err := NewBuffers(1<<20, 1<<40).Read("", strings.NewReader(text), int64(len(text)), 1<<20)
+	w, rep := relayText(t, p, NewBuffers(1<<20, 1<<40), `{"model":"m","messages":[]}`)
+	if rep.Err != nil {
+		return rep.Err.Message
+	}
+	return w.Body.String()
+}
+
+// relayText relays a chat request.
+func relayText(t *testing.T, p *Proxy, buffers *Buffers, text string) (*httptest.ResponseRecorder, Report) {
+	t.Helper()
+	body, err := buffers.Read("", strings.NewReader(text), int64(len(text)), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,11 +54,7 @@ func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string 
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	rep := p.Relay(w, httptest.NewRequest("POST", "/v1/chat/completions", nil), &q, body, "")
-	if rep.Err != nil {
-		return rep.Err.Message
-	}
-	return w.Body.String()
+	return w, p.Relay(w, httptest.NewRequest("POST", "/v1/chat/completions", nil), &q, body, "")
 }
 
 func TestHTTP2ToProvider(t *testing.T) {

@@ -135,7 +135,7 @@ func (g *gateway) do(t *testing.T, c *http.Client, method, path, body string, he
 	return res
 }
 
-// login gives a visitor with a session.
+// login returns a visitor with a session.
 func (g *gateway) login(t *testing.T) *http.Client {
 	t.Helper()
 	c := visitor(t)

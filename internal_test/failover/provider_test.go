@@ -106,7 +106,7 @@ func (p *provider) next(x *call) answer {
 	return whole
 }
 
-// callsOf gives the calls that a caller's request led to; of all callers if it is "".
+// callsOf returns the calls that a caller's request led to; of all callers if it is "".
 func (p *provider) callsOf(client string) (calls []*call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,7 +121,7 @@ func (p *provider) callsOf(client string) (calls []*call) {
 	return calls
 }
 
-// targets gives the targets of calls, in order.
+// targets returns the targets of calls, in order.
 func targets(calls []*call) []string {
 	names := []string{}
 	for _, x := range calls {

@@ -337,7 +337,7 @@ func flapping(t *trial) (score, string) {
 	return passed, ""
 }
 
-// callsOfFirst gives all calls of the first target for this trial's model.
+// callsOfFirst returns all calls of the first target for this trial's model.
 func (t *trial) callsOfFirst() (calls []*call) {
 	for _, x := range t.provider.callsOf("") {
 		if x.target == "first" && x.model == t.model {
