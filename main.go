@@ -153,10 +153,14 @@ func usage(w io.Writer) {
 	}
 }
 
-// fail says what went wrong and returns the exit code: exitBind where that is it, else
-// otherwise.
+// fail says what went wrong and returns its exit code.
 func (c *cli) fail(err error, otherwise int) int {
 	fmt.Fprintf(c.stderr, "%v\n", err)
+	return exitCode(err, otherwise)
+}
+
+// exitCode returns exitBind where that is what went wrong, else otherwise.
+func exitCode(err error, otherwise int) int {
 	if errors.Is(err, server.ErrBind) {
 		return exitBind
 	}
@@ -202,14 +206,11 @@ func (c *cli) serve([]string) int {
 	switch {
 	case err != nil:
 		log.Print(err)
+		return exitCode(err, exitOther)
 	case s.Hurried():
-	default:
-		return exitClean
+		return exitOther
 	}
-	if errors.Is(err, server.ErrBind) {
-		return exitBind
-	}
-	return exitOther
+	return exitClean
 }
 
 // mind acts on signals until there are no more: SIGHUP reloads, the first SIGINT or SIGTERM stops gently, the second at
