@@ -71,17 +71,6 @@ func BenchmarkAppendJSON(b *testing.B) {
 	b.SetBytes(int64(len(dst)))
 }
 
-func BenchmarkUnmarshalJSON(b *testing.B) {
-	line := sample(7).AppendJSON(nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		var rec logs.Record
-		if err := rec.UnmarshalJSON(line); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkAdd(b *testing.B) {
 	run := func(name string, cfg logs.Config) {
 		b.Run(name, func(b *testing.B) {

@@ -24,11 +24,13 @@ func (f *Filter) leaveOut(holds func(l *line) bool) {
 	f.choices = append(f.choices, choice{not: []test{{holds: holds}}})
 }
 
-// test is one value of a parameter. A line for which it holds has one of its needles;
-// there are none if that may show in more ways than they can tell.
+// test is one value of a parameter. A line for which it holds has one of its needles, a
+// line for which it does not has unless; there are none if that may show in more ways
+// than they can tell.
 type test struct {
 	holds   func(l *line) bool
 	needles []needle
+	unless  []needle
 }
 
 // testOf returns what reads a value of a parameter, and what to say of a bad one. It
@@ -60,20 +62,23 @@ func statusTest(text string) (test, bool) {
 		errors := span{400, math.MaxInt}
 		return test{
 			holds:   func(l *line) bool { return errors.has(l.numberOf(statusField)) || l.hasError() },
-			needles: []needle{statusNeedle(errors), memberNeedle(errorTypeField, nil)},
+			needles: []needle{statusNeedle(errors.has), memberNeedle(errorTypeField, nil)},
+			unless:  []needle{statusNeedle(errors.hasNot)},
 		}, true
 	}
 	s, ok := parseStatus(text)
 	return test{
 		holds:   func(l *line) bool { return s.has(l.numberOf(statusField)) },
-		needles: []needle{statusNeedle(s)},
+		needles: []needle{statusNeedle(s.has)},
+		unless:  []needle{statusNeedle(s.hasNot)},
 	}, ok
 }
 
 // span is some numbers, both ends included.
 type span struct{ from, to int64 }
 
-func (s span) has(n int64) bool { return s.from <= n && n <= s.to }
+func (s span) has(n int64) bool    { return s.from <= n && n <= s.to }
+func (s span) hasNot(n int64) bool { return !s.has(n) }
 
 func parseStatus(text string) (span, bool) {
 	code := func(s string) (int64, bool) {
@@ -104,7 +109,11 @@ func durationTest(text string) (test, bool) {
 	ms, err := strconv.ParseFloat(text, 64)
 	ok := err == nil && ms >= 0 && ms < math.MaxInt64/1e6
 	least := int64(math.Ceil(ms * 1e3))
-	return test{holds: func(l *line) bool { return l.microsOf(durationField) >= least }}, ok
+	t := test{holds: func(l *line) bool { return l.microsOf(durationField) >= least }}
+	if least > 0 { // it may be left out
+		t.needles = []needle{durationNeedle(least)}
+	}
+	return t, ok
 }
 
 func idTest(text string) (test, bool) {

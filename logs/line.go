@@ -90,7 +90,7 @@ type line struct {
 }
 
 // read takes text apart, a line without its newline. It reports whether text is a
-// record that has a seq.
+// record, which has a seq and a status.
 func (l *line) read(text []byte) bool {
 	if l.readOurs(text) {
 		return true
@@ -99,7 +99,7 @@ func (l *line) read(text []byte) bool {
 		return false
 	}
 	var rec Record
-	return rec.UnmarshalJSON(text) == nil && l.readOurs(rec.AppendJSON(nil))
+	return rec.UnmarshalJSON(text) == nil && rec.Status != 0 && l.readOurs(rec.AppendJSON(nil))
 }
 
 // readOurs is read for the spelling of AppendJSON.
@@ -121,7 +121,7 @@ func (l *line) readOurs(text []byte) bool {
 	}
 	seq, _, ok := lineHead(text)
 	l.seq = seq
-	return ok && string(rest) == "}" && utf8.Valid(text)
+	return ok && l.values[statusField] != nil && string(rest) == "}" && utf8.Valid(text)
 }
 
 // lineHead returns the seq and the time, as text in timeLayout, of a line as
@@ -210,13 +210,14 @@ func wholeLength(b []byte) int {
 	return sign + n
 }
 
+// millisLength is for milliseconds, to the microsecond.
 func millisLength(b []byte) int {
 	n := wholeLength(b)
 	if n == 0 || b[0] == '-' || n == len(b) || b[n] != '.' {
 		return n
 	}
 	fraction := digits(b[n+1:])
-	if fraction == 0 {
+	if fraction == 0 || fraction > 3 {
 		return 0
 	}
 	return n + 1 + fraction
@@ -270,9 +271,13 @@ func unquoted(quoted []byte) []byte {
 // out.
 func (l *line) numberOf(f field) int64 { return number(l.values[f]) }
 
-// microsOf returns a field that is in milliseconds in microseconds, rounded down.
-func (l *line) microsOf(f field) int64 {
-	whole, fraction, _ := bytes.Cut(l.values[f], []byte("."))
+// microsOf returns a field that is in milliseconds in microseconds.
+func (l *line) microsOf(f field) int64 { return micros(l.values[f]) }
+
+// micros returns milliseconds, of which millisLength has told the length, in
+// microseconds.
+func micros(text []byte) int64 {
+	whole, fraction, _ := bytes.Cut(text, []byte("."))
 	us := number(whole)
 	for i := range 3 {
 		us *= 10

@@ -17,19 +17,30 @@ type sieve struct {
 func newSieve(f *Filter) *sieve {
 	s := &sieve{since: bound(f.since), until: bound(f.until)}
 	for _, c := range f.choices {
-		var group []needle
-		for _, t := range c.is {
-			if len(t.needles) == 0 {
-				group = nil
-				break
-			}
-			group = append(group, t.needles...)
-		}
-		if len(group) > 0 {
-			s.groups = append(s.groups, group)
+		s.require(needlesOf(c.is))
+		for _, t := range c.not {
+			s.require(t.unless)
 		}
 	}
 	return s
+}
+
+// needlesOf returns the needles of which a line has one if one of the tests holds, none
+// if that cannot be told.
+func needlesOf(tests []test) (group []needle) {
+	for _, t := range tests {
+		if len(t.needles) == 0 {
+			return nil
+		}
+		group = append(group, t.needles...)
+	}
+	return group
+}
+
+func (s *sieve) require(group []needle) {
+	if len(group) > 0 {
+		s.groups = append(s.groups, group)
+	}
 }
 
 // bound returns the first time that a record can have and that is not before t.
@@ -141,8 +152,17 @@ func textNeedle(f field, g glob) []needle {
 	return []needle{name}
 }
 
-func statusNeedle(s span) needle {
-	return memberNeedle(statusField, func(value []byte) bool { return s.has(number(value[:wholeLength(value)])) })
+func statusNeedle(wanted func(status int64) bool) needle {
+	return memberNeedle(statusField, func(value []byte) bool { return wanted(number(value[:wholeLength(value)])) })
+}
+
+// durationNeedle is for durations of at least so many microseconds.
+func durationNeedle(least int64) needle {
+	return memberNeedle(durationField, func(value []byte) bool {
+		n := millisLength(value)
+		exact := n > 0 && n < len(value) && (value[n] == ',' || value[n] == '}') // and not 1e3
+		return !exact || micros(value[:n]) >= least
+	})
 }
 
 func memberNeedle(f field, wanted func(value []byte) bool) needle {
