@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,9 +46,9 @@ func build() error {
 	if err != nil {
 		return fmt.Errorf("go list: %w", err)
 	}
-	root = string(out[:len(out)-1])
-	kind := fmt.Sprint(root, os.Getuid(), Race())
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("proxycast-test-%x", sha256.Sum256([]byte(kind)))[:31])
+	root = strings.TrimSpace(string(out))
+	sum := sha256.Sum256(fmt.Append(nil, root, os.Getuid(), Race()))
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("proxycast-test-%x", sum[:8]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
