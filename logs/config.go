@@ -1,6 +1,10 @@
 package logs
 
-import "path/filepath"
+import (
+	"io"
+	"os"
+	"path/filepath"
+)
 
 // Config is the "logs" section of config.json.
 type Config struct {
@@ -8,6 +12,16 @@ type Config struct {
 	MaxFile  int64  `json:"max_file" unit:"bytes" default:"64MiB" min:"64KiB" max:"1024TiB" doc:"The size at which the file is rotated."`
 	MaxTotal int64  `json:"max_total" unit:"bytes" default:"1GiB" min:"128KiB" max:"1024TiB" doc:"What the file and the rotated ones may take together."`
 	Ring     int    `json:"ring" default:"10000" min:"1" max:"1000000" doc:"How many of the newest records are kept in memory."`
+
+	// Messages is where trouble with the disk is told. nil: os.Stderr.
+	Messages io.Writer `json:"-"`
+}
+
+func (c Config) messages() io.Writer {
+	if c.Messages == nil {
+		return os.Stderr
+	}
+	return c.Messages
 }
 
 const (

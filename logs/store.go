@@ -15,7 +15,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"slices"
 	"sync"
@@ -70,7 +69,7 @@ func Open(cfg Config) (*Store, error) {
 		ring:    ring{limit: cfg.Ring},
 		news:    news{c: make(chan struct{})},
 		journal: newJournal(cfg),
-		trouble: trouble{out: log.Writer()},
+		trouble: trouble{out: cfg.messages()},
 	}
 	if err := s.journal.open(); errors.Is(err, ErrLocked) {
 		return nil, err

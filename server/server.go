@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -92,7 +93,9 @@ func Open(cfg *Config) (*Server, error) {
 
 // openLog opens the request log of cfg. One that another gateway has open is ErrBind.
 func openLog(cfg *Config) (*logs.Store, error) {
-	store, err := logs.Open(cfg.Logs)
+	settings := cfg.Logs
+	settings.Messages = log.Writer()
+	store, err := logs.Open(settings)
 	if errors.Is(err, logs.ErrLocked) { // another gateway runs with this config
 		err = fmt.Errorf("%w: %w", ErrBind, err)
 	}
