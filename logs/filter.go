@@ -19,7 +19,7 @@ var ErrFilter = errors.New("logs: bad query")
 
 // Filter chooses records. The zero Filter matches all.
 type Filter struct {
-	Limit  int           // rows of a page; 0: Query gives 100, Scan all
+	Limit  int           // rows of a page; 0: 100 for Query, all for Scan
 	Before uint64        // only rows of lower seq; 0: all
 	Budget time.Duration // what Query may take; 0: 5 s
 

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// StatsQuery says what Store.Stats adds up. The zero Step gives no series.
+// StatsQuery says what Store.Stats adds up. Without a Step there is no series.
 type StatsQuery struct {
 	Since, Until time.Time      // since <= Record.Time < until
 	Step         time.Duration  // of a series; steps begin at its multiples in UTC, whole days at midnight
 	Zone         *time.Location // of midnight; nil: UTC
-	By           string         // model, provider or key, or two of them with a comma between; by model is by Record.Model, as asked for
+	By           string         // model (as asked for), provider or key, or two of them with a comma between
 	Filter       Filter         // chooses among the records of that time; its own times are passed over
 }
 

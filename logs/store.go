@@ -3,7 +3,7 @@
 //
 // A [Store] appends every record to a file of JSON lines before [Store.Add]
 // returns, rotates that file by size, and keeps the newest records in memory too.
-// [Store.Query] gives pages and [Store.Scan] everything that a [Filter] matches,
+// [Store.Query] returns pages and [Store.Scan] everything that a [Filter] chooses,
 // newest first, from memory and files as one; [Store.Tail] follows what comes;
 // [Store.Stats] adds up.
 //
@@ -50,9 +50,9 @@ type Store struct {
 // memory, and the seq goes on from the greatest that is found.
 //
 // The error is for a config that makes no sense, for a file that is no log
-// (ErrNotLog), and for a log that another process has open (ErrLocked). Any other fault of the file or folder gives a
-// Store that works in memory, says so on stderr, and tries again every second
-// that a record is added.
+// (ErrNotLog), and for a log that another process has open (ErrLocked). After any other
+// fault of the file or folder the Store works in memory, says so on stderr, and tries
+// again every second that a record is added.
 func Open(cfg Config) (*Store, error) {
 	var faults []error
 	cfg.Check(func(path, message string) {
