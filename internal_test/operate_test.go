@@ -66,11 +66,11 @@ func TestHungGateway(t *testing.T) {
 	t.Cleanup(func() { hung.Close() })
 	dir := t.TempDir()
 	harness.WriteConfig(t, dir, harness.WithDefaults(object{"server": object{"port": harness.PortOf(hung.Addr().String())}}))
-	for _, verb := range []string{"healthcheck"} {
+	for _, verb := range []string{"healthcheck", "status", "stop", "start", "restart", "reload", "logs"} {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			p := harness.Execute(t, dir, nil, verb)
-			code, said := p.Exit(t, 6*time.Second), p.Stderr.String()
+			code, said := p.Exit(t, 15*time.Second), p.Stderr.String()
 			if code != 1 || p.Stdout.String() != "" || !strings.Contains(said, "no gateway answers at http://"+hung.Addr().String()) || strings.Count(said, "\n") != 1 {
 				t.Errorf("exit code %d\n%s%s", code, p.Stdout.String(), said)
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,11 +28,17 @@ type Client struct {
 	http http.Client
 }
 
+// answerTimeout is what a gateway has to begin its answer: one that takes longer hangs.
+const answerTimeout = 10 * time.Second
+
 // NewClient finds the address and an admin key of the gateway of cfg.
 func NewClient(cfg *Config) *Client {
 	c := &Client{base: cfg.Server.URL()}
 	// The certificate names the public host; the call goes to this machine.
-	c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	c.http.Transport = &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext:     (&net.Dialer{Timeout: answerTimeout}).DialContext, TLSHandshakeTimeout: answerTimeout, ResponseHeaderTimeout: answerTimeout,
+	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody else gets the key
 	files := []string{cfg.Auth.AdminKeyFile}
 	for _, k := range cfg.Auth.Keys {
