@@ -109,10 +109,11 @@ var errOtherModel = dialect.Failure{
 }
 
 // charge returns the tokens that a call counts for in its key's limits: what the provider said, and a guess where it
-// said nothing or the client left before it could. A call that brought nothing costs nothing.
+// said nothing or the client left before it could. A call that brought nothing costs nothing, unless it was the client that did not wait.
 func charge(rep upstream.Report, inputGuess int64) int64 {
 	u := rep.Usage
-	if u.Input == nil && u.Output == nil && rep.OutputGuess == 0 {
+	left := rep.Err != nil && rep.Err.Status == statusClientGone && rep.Attempts > 0 // the provider has the request
+	if u.Input == nil && u.Output == nil && rep.OutputGuess == 0 && !left {
 		return 0
 	}
 	input, output := inputGuess, rep.OutputGuess

@@ -344,15 +344,16 @@ func utf16Unit(raw []byte) rune {
 	return hexDigit(raw[2])<<12 | hexDigit(raw[3])<<8 | hexDigit(raw[4])<<4 | hexDigit(raw[5])
 }
 
-// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them.
+// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them, and for what stands behind a
+// NUL, where a parser in C may see the end.
 func textFolds(raw []byte, s string) bool {
-	if len(raw) > 6*len(s) { // as long as s may be with every letter escaped
-		return false
-	}
 	var text [64]byte
 	decoded := text[:0]
-	for len(raw) > 0 {
+	for len(raw) > 0 && len(decoded) <= 4*len(s) {
 		r, n := textRune(raw)
+		if r == 0 {
+			break
+		}
 		decoded = utf8.AppendRune(decoded, r)
 		raw = raw[n:]
 	}
