@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"proxycast/auth"
+	"proxycast/logs"
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
 )
@@ -135,6 +136,9 @@ func (x *exchange) report(rep upstream.Report) {
 	rec := &x.rec
 	rec.Provider, rec.UpstreamModel, rec.Attempts, rec.UpstreamID = rep.Provider, rep.Model, rep.Attempts, rep.UpstreamID
 	rec.Status, rec.FinishReason = rep.Status, rep.FinishReason
+	for _, a := range rep.Tried {
+		rec.Tried = append(rec.Tried, logs.Try{Provider: a.Provider, Model: a.Model, Status: a.Status, ErrorType: a.Code, Duration: a.Took})
+	}
 	x.server.metrics.malformed(rep.Provider, rep.Malformed)
 	rec.Stream = rec.Stream || rep.Stream
 	rec.InputTokens, rec.OutputTokens = rep.Usage.Input, rep.Usage.Output

@@ -25,17 +25,17 @@ var (
 // reply is a reply of a success status on its way to the client. It is held until
 // it commits: from then on there is no other attempt.
 type reply struct {
-	provider    *provider
-	takes       dialect.Endpoint // what the provider was called at
-	response    *http.Response
-	stream      bool
-	answer      *answer
-	deadline    *deadline
-	hold        bool   // another attempt is possible: nothing passes before content does
-	complete    bool   // nothing passes before the stream is complete, if hold
-	releaseBody func() // the request's, at commit
-	buffers     *Buffers
-	holder      string // in buffers
+	provider *provider
+	takes    dialect.Endpoint // what the provider was called at
+	response *http.Response
+	stream   bool
+	answer   *answer
+	deadline *deadline
+	hold     bool   // another attempt is possible: nothing passes before content does
+	complete bool   // nothing passes before the stream is complete, if hold
+	onCommit func() // is told that it commits
+	buffers  *Buffers
+	holder   string // in buffers
 
 	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
 	scrub        *scrubber      // nil: encoded, or no credential that it could quote
@@ -182,7 +182,7 @@ func (p *reply) reserve() bool {
 // commit sends the head of the reply and what was held. No other attempt follows.
 func (p *reply) commit() error {
 	p.committed = true
-	p.releaseBody()
+	p.onCommit()
 	if p.answer.status == 0 {
 		p.writeHead()
 	}
