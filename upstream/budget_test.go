@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"proxycast/upstream/dialect"
 )
 
 // faulty is a provider without a network: each call meets a random fault.
@@ -106,7 +108,7 @@ func TestAttemptsStayWithinTheBudget(t *testing.T) {
 			for _, provider := range p.providers {
 				provider.transport = faults
 			}
-			w, rep := relayText(t, p, buffers, `{"model":"m","stream":true,"stream_options":{}}`)
+			w, rep := relayText(t, p, buffers, dialect.ChatCompletions, `{"model":"m","stream":true,"stream_options":{}}`)
 			seen := w.Body.Bytes()
 			switch {
 			case faults.calls != rep.Attempts || rep.Attempts > 1+cfg.Retries || rep.Attempts < 1:

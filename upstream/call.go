@@ -234,6 +234,52 @@ func (a *attempt) readProblem(out *outcome) {
 // maxProblem is how much of a provider's error is read and passed on.
 const maxProblem = 1 << 20
 
+// maxPeek is how far the first byte of a reply that says something is looked for.
+const maxPeek = 512
+
+// peek reads on until it has a byte that is not blank, or no more comes. It returns what it has read, and the body with that
+// in front again.
+func peek(body io.ReadCloser) (begin []byte, whole io.ReadCloser) {
+	begin = make([]byte, 0, maxPeek)
+	for len(begin) < maxPeek {
+		n, err := body.Read(begin[len(begin):maxPeek])
+		begin = begin[:len(begin)+n]
+		if text := trimBlank(begin); err != nil || len(text) >= len("retry:") || len(text) > 0 && bytes.IndexByte([]byte("{[<"), text[0]) >= 0 {
+			if err != nil && err != io.EOF {
+				return begin, &peeked{io.MultiReader(bytes.NewReader(begin), brokenReader{err}), body}
+			}
+			break
+		}
+	}
+	return begin, &peeked{io.MultiReader(bytes.NewReader(begin), body), body}
+}
+
+// peeked is a body of which a part was read before.
+type peeked struct {
+	io.Reader
+	io.Closer
+}
+
+type brokenReader struct{ err error }
+
+func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
+
+// trimBlank returns text without a byte order mark and the white space before its first word.
+func trimBlank(text []byte) []byte {
+	return bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\uFEFF")), " \t\r\n")
+}
+
+// looksLikeEvents reports whether a reply begins as an event stream does, whatever it says that it is.
+func looksLikeEvents(begin []byte) bool {
+	text := trimBlank(begin)
+	for _, field := range []string{"data:", "event:", "id:", "retry:", ":"} {
+		if bytes.HasPrefix(text, []byte(field)) {
+			return true
+		}
+	}
+	return false
+}
+
 // unpack takes the content encoding off a reply that has one though none was asked for. It fails where it knows none of that
 // name.
 func unpack(res *http.Response) error {
@@ -268,7 +314,7 @@ type unpackedBody struct {
 func (b *unpackedBody) Close() error { return b.packed.Close() }
 
 func isJSONObject(body []byte) bool {
-	body = bytes.TrimLeft(body, " \t\r\n")
+	body = trimBlank(body)
 	return len(body) > 0 && body[0] == '{' && json.Valid(body)
 }
 
@@ -282,6 +328,12 @@ func (a *attempt) pass(out *outcome) {
 		return
 	}
 	stream := isEventStream(a.response.Header.Get("Content-Type"))
+	if !stream && a.request.Stream && a.takes != dialect.AudioSpeech {
+		a.deadline.by("first_token", a.asked, a.provider.config.Timeouts.FirstToken)
+		var begin []byte
+		begin, a.response.Body = peek(a.response.Body)
+		stream = looksLikeEvents(begin)
+	}
 	out.Stream = stream
 	if !stream && a.answer.status != 0 { // the client already reads a stream
 		out.Err = &Error{
@@ -304,7 +356,7 @@ func (a *attempt) giveUp(out *outcome) {
 	out.done = true
 	a.adviseClient(out)
 	switch {
-	case a.reply != nil && a.reply.read.Failed():
+	case a.reply != nil && (a.reply.read.Failed() || out.Err.Code == codeNoAnswer):
 		a.reply.passFailed(out) // as it came
 	case a.answer.status != 0:
 		out.Status, out.Aborted = a.answer.abort(out.Err, out.UpstreamID)

@@ -50,6 +50,9 @@ func (p *reply) conclude(out *outcome) {
 
 // broken tells why the reply, whose copy has ended with err, did not come to its end; nil if it did.
 func (p *reply) broken(err error) *Error {
+	if p.closed {
+		return nil // whatever the transport, or the client that has read enough, does next
+	}
 	var toClient errToClient
 	if errors.As(err, &toClient) {
 		return p.answer.failure(toClient.error)
@@ -67,7 +70,7 @@ func (p *reply) broken(err error) *Error {
 	}
 }
 
-// bad tells what is wrong with a reply that has come to its end; nil if nothing is, or it is too late to tell.
+// bad tells what is wrong with a reply that has come to its end; nil if nothing is.
 func (p *reply) bad() *Error {
 	name := p.provider.config.Name
 	switch {
@@ -76,10 +79,17 @@ func (p *reply) bad() *Error {
 			Status: http.StatusBadGateway, Code: p.provider.word(p.read.ErrorType(), "provider_error"),
 			Message: fmt.Sprintf("provider %q reported an error in its reply", name),
 		}
-	case !p.committed && !p.stream && p.received > 0 && p.takes != dialect.AudioSpeech && !p.read.Finished():
+	case p.takes == dialect.AudioSpeech, p.response.StatusCode == http.StatusNoContent:
+		return nil
+	case !p.stream && !p.read.Finished():
 		return &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
-			Message: fmt.Sprintf("provider %q answered with something that is not JSON", name),
+			Message: fmt.Sprintf("provider %q answered with something that is not JSON; its base_url is probably wrong", name),
+		}
+	case !p.read.Answered():
+		return &Error{
+			Status: http.StatusBadGateway, Code: codeNoAnswer,
+			Message: fmt.Sprintf("provider %q answered with a success that holds no answer", name),
 		}
 	}
 	return nil

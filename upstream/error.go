@@ -39,6 +39,7 @@ const (
 	codeBusy        = "provider_busy"
 	codeCut         = "reply_cut"
 	codeInvalid     = "reply_invalid"
+	codeNoAnswer    = "no_answer"
 )
 
 // errClientGone is the end of a call whose client has left.

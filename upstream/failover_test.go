@@ -128,7 +128,7 @@ func TestFailover(t *testing.T) {
 		{"cut after content", then(stream(role, chunk), reset), okStream, nil, true, want{[2]int{1, 0}, 200, role + chunk, "reply_cut"}},
 		{"stall after content", then(stream(role, chunk), silent), okStream, soon, true, want{[2]int{1, 0}, 200, role + chunk, "timeout"}},
 		{"cut plain reply", then(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "999") }, plain(`{"id":`), reset), ok, nil, false, want{[2]int{2, 1}, 200, reply, ""}},
-		{"HTML under 200", plain("<html>"), ok, nil, false, want{[2]int{2, 1}, 200, reply, ""}},
+		{"HTML under 200", plain("<html>"), ok, nil, false, want{[2]int{1, 1}, 200, reply, ""}},
 		{"error under 200", plain(`{"error":{"type":"x"}}`), ok, nil, false, want{[2]int{2, 1}, 200, reply, ""}},
 		{"400", status(400), ok, nil, false, want{[2]int{1, 0}, 400, "", "t400"}},
 		{"403", status(403), ok, nil, false, want{[2]int{1, 0}, 403, "", "t403"}},

@@ -5,10 +5,12 @@ package upstream_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
@@ -154,6 +156,138 @@ func TestGzipReply(t *testing.T) {
 			got, rep := a.twoTargets(t, stream, pieces(header, 200, "no gzip at all"))
 			if rep.Err != nil || rep.Provider != "q" || !strings.Contains(got, "good") {
 				t.Errorf("%s, stream %v, not gzip: %+v %v", a.name, stream, rep, rep.Err)
+			}
+		}
+	}
+}
+
+// A reply is a stream by its bytes, whatever its label says: it is bought once, passes as it comes and is metered.
+func TestStreamUnderAnotherLabel(t *testing.T) {
+	for _, a := range apis {
+		for _, label := range []string{"", "application/json", "text/plain; charset=utf-8", "application/octet-stream"} {
+			for _, before := range []string{"", "\uFEFF", "\r\n\r\n", ": hello\n\n", "\n\nid: 7\n", "retry: 100\n\n"} {
+				header := http.Header{"Content-Type": {label}}
+				provider := newProvider(t, pieces(header, 200, before, a.stream[:20], a.stream[20:]))
+				w, rep := relay(t, newProxy(t, nil, provider.config(a.kind)), a.endpoint, a.body(true))
+				if rep.Err != nil || rep.Attempts != 1 || !rep.Stream || w.Body.String() != before+a.stream || rep.Usage.Output == nil || *rep.Usage.Output != 2 {
+					t.Errorf("%s as %q after %q: %+v %v\n%s", a.name, label, before, rep, rep.Err, w.Body)
+				}
+				if got := w.Header().Get("Content-Type"); got != "text/event-stream" {
+					t.Errorf("%s as %q: the client got %q", a.name, label, got)
+				}
+			}
+		}
+	}
+}
+
+// Once the last event has been passed on the call is a success, however the transport ends.
+func TestEndByTheProtocol(t *testing.T) {
+	for _, a := range apis {
+		for name, end := range map[string]http.HandlerFunc{
+			"broken off": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"left open":  func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			"chatter after the end": func(w http.ResponseWriter, r *http.Request) {
+				io.WriteString(w, ": bye\n\n")
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			},
+		} {
+			for _, lines := range []string{"\n", "\r\n"} {
+				text := strings.ReplaceAll(a.stream, "\n", lines)
+				provider := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
+					pieces(asSSE, 200, text[:len(text)-1], text[len(text)-1:])(w, r)
+					end(w, r)
+				})
+				start := time.Now()
+				w, rep := relay(t, newProxy(t, nil, provider.config(a.kind)), a.endpoint, a.body(true))
+				if rep.Err != nil || rep.Aborted || rep.Status != 200 || rep.Attempts != 1 || !strings.HasPrefix(w.Body.String(), text) {
+					t.Errorf("%s, %s, %q: %+v %v\n%s", a.name, name, lines, rep, rep.Err, w.Body)
+				}
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("%s, %s: it took %v", a.name, name, took)
+				}
+			}
+		}
+	}
+}
+
+// The client that has the last event closes, as OpenAI's SDK for Python does: it has not left.
+func TestClientClosesAtTheLastEvent(t *testing.T) {
+	for _, a := range apis {
+		provider := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
+			pieces(asSSE, 200, a.stream)(w, r)
+			<-r.Context().Done()
+		})
+		proxy := newProxy(t, nil, provider.config(a.kind))
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		time.AfterFunc(100*time.Millisecond, leave)
+		if _, rep := relay(t, proxy, a.endpoint, a.body(true), func(r *http.Request) { *r = *r.WithContext(ctx) }); rep.Err != nil || rep.Status != 200 {
+			t.Errorf("%s: %+v %v", a.name, rep, rep.Err)
+		}
+	}
+}
+
+// A success that holds no answer is a failure: another target is asked, the same one is not; where there is none, the record
+// says so. Honest short answers are successes.
+func TestSuccessWithoutAnAnswer(t *testing.T) {
+	type replies struct{ plain, streams, honest, honestStreams []string }
+	finish := func(reason string) string {
+		return `data: {"choices":[{"index":0,"delta":{},"finish_reason":"` + reason + `"}]}` + "\n\n"
+	}
+	for _, a := range apis {
+		r := map[string]replies{
+			"chat": {
+				plain: []string{`{"id":"","choices":null,"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}`, `{}`, `[]`, `{"choices":[]}`, ``, `<html>no</html>`, `"ok"`,
+					`{"choices":[{"index":0,"error":{"message":"x"}}]}`, `{"choices":[{"index":0,"message":{"content":""},"finish_reason":"error"}]}`},
+				streams: []string{"data: [DONE]\n\n", ": ping\n\n: ping\n\n", finish("error"), finish("network_error") + "data: [DONE]\n\n", `data: {"choices":[]}` + "\n\n", `{"error":"x"}`,
+					`data: {"choices":[{"index":0,"error":{"message":"x"}}]}` + "\n\n"},
+				honest:        []string{`{"choices":[{"index":0,"message":{"content":""},"finish_reason":"stop"}]}`, `{"choices":[{"index":0,"message":{"content":null,"refusal":"no"},"finish_reason":"content_filter"}]}`},
+				honestStreams: []string{finish("stop") + "data: [DONE]\n\n", finish("length"), finish("content_filter")},
+			},
+			"messages": {
+				plain:   []string{`{}`, `{"type":"message"}`, ``, `<html>`, `{"choices":[{}]}`},
+				streams: []string{"event: ping\ndata: {\"type\":\"ping\"}\n\n", "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", "data: {\"x\":1}\n\n"},
+				honest:  []string{`{"type":"message","content":[],"stop_reason":"end_turn"}`, `{"type":"message","content":[],"stop_reason":"refusal"}`},
+				honestStreams: []string{"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n" +
+					"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"},
+			},
+			"responses": {
+				plain:         []string{`{}`, `{"object":"response"}`, ``, `<!doctype html>`, `{"choices":[{}]}`},
+				streams:       []string{": ping\n\n", "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"status\":\"in_progress\"}}\n\n", "data: [DONE]\n\n"},
+				honest:        []string{`{"object":"response","status":"completed","output":[]}`, `{"object":"response","status":"queued","output":[]}`, `{"object":"response","status":"in_progress","output":[]}`},
+				honestStreams: []string{"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[]}}\n\n", "event: response.incomplete\ndata: {\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\"}}\n\n"},
+			},
+		}[a.name]
+		for _, stream := range []bool{false, true} {
+			bad, good, header := r.plain, r.honest, asJSON
+			if stream {
+				bad, good, header = r.streams, r.honestStreams, asSSE
+			}
+			for _, text := range bad {
+				if got, rep := a.twoTargets(t, stream, pieces(header, 200, text)); rep.Err != nil || rep.Provider != "q" || !strings.Contains(got, "good") {
+					t.Errorf("%s, stream %v, %q, two targets: %+v %v\n%s", a.name, stream, text, rep, rep.Err, got)
+				}
+				for _, retries := range []int{0, 2} {
+					provider := newProvider(t, pieces(header, 200, text))
+					cfg := provider.config(a.kind)
+					proxy := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{cfg}, Retries: retries})
+					w, rep := relay(t, proxy, a.endpoint, a.body(stream))
+					if rep.Err == nil || rep.Err.Status < 500 {
+						t.Errorf("%s, stream %v, %q, retries %d: %+v\n%s", a.name, stream, text, retries, rep, w.Body)
+					}
+					if !stream && rep.Attempts != 1 && rep.Err.Code != "reply_cut" && !strings.Contains(rep.Err.Message, "reported an error") {
+						t.Errorf("%s, %q: bought %d times", a.name, text, rep.Attempts)
+					}
+					if strings.Contains(w.Body.String(), "html") {
+						t.Errorf("%s: a web page passes", a.name)
+					}
+				}
+			}
+			for _, text := range good {
+				if got, rep := a.twoTargets(t, stream, pieces(header, 200, text)); rep.Err != nil || rep.Provider != "p" || got != text {
+					t.Errorf("%s, stream %v, %q: %+v %v\n%s", a.name, stream, text, rep, rep.Err, got)
+				}
 			}
 		}
 	}

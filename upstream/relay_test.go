@@ -122,7 +122,7 @@ func TestRoutes(t *testing.T) {
 
 	check := func(model, pin, wantProvider, wantModel, wantError string) {
 		t.Helper()
-		_, rep := relay(t, p, dialect.ChatCompletions, fmt.Sprintf(`{"model":%q}`, model), func(r *http.Request) { r.SetPathValue("provider", pin) })
+		_, rep := relay(t, p, dialect.Embeddings, fmt.Sprintf(`{"model":%q}`, model), func(r *http.Request) { r.SetPathValue("provider", pin) })
 		if wantError != "" {
 			if rep.Status != 0 || rep.Err == nil || rep.Err.Status != 404 || !strings.Contains(rep.Err.Message, wantError) {
 				t.Errorf("%s: want a 404 with %q, got %+v", model, wantError, rep.Err)

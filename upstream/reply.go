@@ -16,6 +16,10 @@ const (
 	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete
 )
 
+// closingGrace is what a provider has to end a stream after its last event. The client waits no longer for the transport than
+// the protocol demands.
+const closingGrace = 500 * time.Millisecond
+
 // Read buffers: small for streams, whose events are small and which are many.
 var (
 	streamBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
@@ -40,6 +44,7 @@ type reply struct {
 	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
 	scrub        *scrubber      // nil: encoded, or no credential that it could quote
 	received     int64          // bytes of the provider's
+	closed       bool           // the client has the event that nothing follows: the call is a success
 	firstContent time.Time      // of a stream
 
 	mu        sync.Mutex // between the copy and the keepalive
@@ -104,7 +109,7 @@ func (p *reply) copyWith(buf []byte) error {
 			if werr := p.take(buf[:n]); werr != nil {
 				return errToClient{werr}
 			}
-			if !p.committed && p.read.Failed() {
+			if !p.committed && (p.read.Failed() || p.read.Closed()) {
 				return nil // there is nothing to wait for
 			}
 		}
@@ -123,7 +128,7 @@ func (p *reply) take(b []byte) error {
 	defer p.mu.Unlock()
 	p.received += int64(len(b))
 	waiting := p.stream && p.firstContent.IsZero() // the limit of the first token goes on
-	if !waiting {
+	if !waiting && !p.closed {
 		p.deadline.lift() // a slow client is not an idle provider
 	}
 	if _, err := p.read.Write(b); err != nil {
@@ -139,7 +144,11 @@ func (p *reply) take(b []byte) error {
 	if err := p.pass(); err != nil {
 		return err
 	}
-	if !waiting {
+	if p.committed && !p.closed && p.read.Closed() && !p.read.Failed() {
+		p.closed = true
+		p.deadline.by("closing", time.Now(), closingGrace)
+	}
+	if !waiting && !p.closed {
 		p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
 	}
 	return nil
@@ -160,15 +169,27 @@ func (p *reply) pass() error {
 func (p *reply) mayCommit() bool {
 	switch {
 	case !p.hold:
-		return len(p.held) > 0
+		return len(p.held) > 0 && !p.misfits() || len(p.held) > maxHeldPlain
 	case p.read.Failed(): // whatever else it says: another attempt is possible
 		return false
 	case !p.stream:
 		return len(p.held) > maxHeldPlain || !p.reserve()
 	case p.complete:
-		return p.read.Finished() || len(p.held) > maxHeldComplete || !p.reserve()
+		return p.finished() || len(p.held) > maxHeldComplete || !p.reserve()
 	}
-	return p.read.Content() || p.read.Finished() || len(p.held) > maxHeldStream || !p.reserve()
+	return p.read.Content() || p.finished() || len(p.held) > maxHeldStream || !p.reserve()
+}
+
+// finished reports whether the reply is complete, and an answer.
+func (p *reply) finished() bool { return p.read.Finished() && p.read.Answered() }
+
+// misfits reports whether a document that is to be JSON does not begin as an object or an array, as a web page does not.
+func (p *reply) misfits() bool {
+	if p.stream || p.takes == dialect.AudioSpeech {
+		return false
+	}
+	begin := trimBlank(p.held)
+	return len(begin) == 0 || begin[0] != '{' && begin[0] != '['
 }
 
 // reserve counts what is held among the request bodies.
@@ -226,6 +247,9 @@ func (p *reply) writeHead() {
 	h := p.answer.w.Header()
 	copyReplyHeader(h, p.response.Header, p.provider.scrub)
 	if p.stream {
+		if !isEventStream(h.Get("Content-Type")) {
+			h["Content-Type"] = []string{"text/event-stream"}
+		}
 		h["X-Accel-Buffering"] = []string{"no"}
 		if len(h["Cache-Control"]) == 0 {
 			h["Cache-Control"] = []string{"no-cache"}

@@ -119,7 +119,7 @@ func (o *outcome) verdict() verdict {
 		return v
 	case o.Err.Status == statusClientGone:
 		return hopeless
-	case o.Err.Code == codeTimeout, o.Err.Code == codeBusy:
+	case o.Err.Code == codeTimeout, o.Err.Code == codeBusy, o.Err.Code == codeInvalid, o.Err.Code == codeNoAnswer:
 		return elsewhere
 	case !o.FirstContent.IsZero():
 		return onward

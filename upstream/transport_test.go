@@ -35,7 +35,7 @@ func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string 
 	if change != nil {
 		change(transport)
 	}
-	w, rep := relayText(t, p, NewBuffers(1<<20, 1<<40), `{"model":"m","messages":[]}`)
+	w, rep := relayText(t, p, NewBuffers(1<<20, 1<<40), dialect.Embeddings, `{"model":"m","messages":[]}`)
 	if rep.Err != nil {
 		return rep.Err.Message
 	}
@@ -43,13 +43,13 @@ func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string 
 }
 
 // relayText relays a chat request.
-func relayText(t *testing.T, p *Proxy, buffers *Buffers, text string) (*httptest.ResponseRecorder, Report) {
+func relayText(t *testing.T, p *Proxy, buffers *Buffers, e dialect.Endpoint, text string) (*httptest.ResponseRecorder, Report) {
 	t.Helper()
 	body, err := buffers.Read("", strings.NewReader(text), int64(len(text)), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := dialect.Parse(dialect.ChatCompletions, body.Bytes())
+	q, err := dialect.Parse(e, body.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestHTTPProxy(t *testing.T) {
 	defer proxy.Close()
 	address := strings.Replace(proxy.URL, "http://", "http://me:secret@", 1)
 	got := ask(t, ProviderConfig{BaseURL: "http://provider.example", Proxy: address}, nil)
-	if got != `{"asked":"http://provider.example/v1/chat/completions","as":"me:secret"}` {
+	if got != `{"asked":"http://provider.example/v1/embeddings","as":"me:secret"}` {
 		t.Errorf("the proxy was asked so: %s", got)
 	}
 }

@@ -56,5 +56,10 @@ func (e Endpoint) String() string { return endpoints[e].name }
 // Path returns the endpoint's path below a provider's base URL (which ends in /v1).
 func (e Endpoint) Path() string { return endpoints[e].path }
 
+// streams reports whether we know the events of the endpoint's streams.
+func (e Endpoint) streams() bool {
+	return e == ChatCompletions || e == Completions || e == Messages || e == Responses
+}
+
 // Dialect returns the dialect that the endpoint belongs to.
 func (e Endpoint) Dialect() Dialect { return endpoints[e].dialect }

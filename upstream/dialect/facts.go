@@ -22,6 +22,9 @@ type facts struct {
 	finish shortText
 	status shortText // status of a response, if it is an ended one's
 
+	content bool // content is an array: that of an Anthropic message
+	output  bool // output is an array: that of a response
+
 	failed    bool
 	errorWord shortText // error.type
 	errorCode shortText // error.code
@@ -79,6 +82,10 @@ func (f *facts) seeTop(path uint64, kind walkKind, text []byte) {
 		f.finish.setWord(kind, text)
 	case idStatus:
 		f.seeResponse(path, kind, text)
+	case idContent:
+		f.content = f.content || kind == sawArray
+	case idOutput:
+		f.output = f.output || kind == sawArray
 	}
 }
 
@@ -108,6 +115,8 @@ func (f *facts) seeChoices(path uint64, kind walkKind, text []byte) {
 			f.done = true
 			f.finish.set(text)
 		}
+	case choice<<8 | idError:
+		f.failed = f.failed || kind == sawObject || kind == sawString && len(text) > 0
 	case choice<<8 | idText, fromDelta | idContent, fromDelta | idRefusal, fromDelta | idReasoning, fromDelta | idReasoningContent:
 		f.choiceContent = f.choiceContent || kind == sawString && len(text) > 0
 	case fromDelta | idAudio, fromDelta | idFunctionCall:

@@ -63,6 +63,8 @@ func (r *Reply) Content() bool    { return r.size > 0 || r.sniffer != nil && r.s
 func (r *Reply) Finished() bool   { return r.sniffer == nil || r.sniffer.Finished() }
 func (r *Reply) Failed() bool     { return r.sniffer != nil && r.sniffer.Failed() }
 func (r *Reply) Known() bool      { return r.sniffer != nil && r.sniffer.Known() }
+func (r *Reply) Closed() bool     { return r.sniffer != nil && r.sniffer.Closed() }
+func (r *Reply) Answered() bool   { return r.sniffer == nil || r.sniffer.Answered() }
 func (r *Reply) AtBoundary() bool { return r.sniffer != nil && r.sniffer.AtBoundary() }
 
 func (r *Reply) Usage() (u Usage) {

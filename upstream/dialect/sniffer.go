@@ -21,6 +21,8 @@ type Sniffer struct {
 	seen      choiceSet
 	finished  choiceSet
 	ended     bool // the event, or the document, that ends a reply has been seen
+	closed    bool // the event that nothing follows has been seen
+	answer    bool // there is something that the call was made for
 	known     bool
 	content   bool
 	failed    bool
@@ -91,13 +93,27 @@ func (s *Sniffer) EstimateOutput() int64 {
 func (s *Sniffer) FinishReason() string { return s.finish }
 
 // Content reports whether content has been seen: text, thinking, a tool call or a refusal, whole or in part. In a
-// stream whose events we do not know any event is content; in a plain reply any byte but white space.
+// stream of an endpoint whose events we do not know any event is content; in a plain reply any byte but white space.
 func (s *Sniffer) Content() bool { return s.content }
 
 // Finished reports whether the reply has said that it is complete: every choice that was seen has a finish_reason,
 // [DONE], a message_delta with a stop_reason, message_stop, response.completed, .incomplete or .failed; a plain
 // reply, the end of its JSON document.
 func (s *Sniffer) Finished() bool { return s.ended || s.seen != choiceSet{} && s.seen == s.finished }
+
+// Closed reports whether a stream has had the event that nothing follows: [DONE], message_stop, response.completed,
+// .incomplete or .failed.
+func (s *Sniffer) Closed() bool { return s.closed }
+
+// Answered reports whether the reply holds what the call was made for: of a stream content, or an end with an honest reason
+// (stop, length, content_filter …), of a document the place where the answer stands, though it be empty. A stream or document
+// of an endpoint whose grammar we do not know is believed.
+func (s *Sniffer) Answered() bool {
+	if s.sse && !s.endpoint.streams() {
+		return s.content
+	}
+	return s.answer
+}
 
 // Known reports whether the reply is a stream of a kind whose ends we know (chat and text completions, messages,
 // responses) and an event of that kind has been seen. Without it Finished false says nothing.
@@ -126,6 +142,7 @@ func (s *Sniffer) readDocument(p []byte) {
 	if !s.ended && s.walker.ended {
 		s.ended = true
 		s.learnReply()
+		s.answer = s.facts.answersIn(s.endpoint)
 	}
 }
 
@@ -153,7 +170,7 @@ func (s *Sniffer) endEvent() {
 	s.usageOnly = false
 	switch {
 	case bytes.HasPrefix(s.head[:s.headLen], []byte("[DONE]")): // as the OpenAI SDKs look for it
-		s.ended = true
+		s.ended, s.closed = true, true
 	case s.walker.complete():
 		if string(s.framer.event.bytes()) == "error" {
 			s.facts.failed = true
@@ -162,7 +179,7 @@ func (s *Sniffer) endEvent() {
 		s.learnReply()
 	default:
 		s.malformed++
-		s.content = s.content || !s.known
+		s.content = s.content || !s.endpoint.streams()
 	}
 	s.walker.reset()
 	s.facts = facts{}
@@ -183,17 +200,44 @@ func (s *Sniffer) learnStream() {
 		known = f.kind > otherEvent && f.kind < responseEvent
 		content = f.kind == blockDelta && f.deltaContent || f.kind == blockStart && f.blockContent
 		s.ended = s.ended || f.kind == messageStop || f.kind == messageDelta && f.finish.n > 0
+		s.closed = s.closed || f.kind == messageStop
 	case Responses:
 		known = f.kind >= responseEvent
 		content = f.kind == responseDelta && f.deltaContent
 		s.ended = s.ended || f.kind == responseDone || f.kind == responseFailed
+		s.closed = s.closed || f.kind == responseDone || f.kind == responseFailed
 		f.failed = f.failed || f.kind == responseFailed
 	}
 	if content {
 		s.deltas.add(s.size)
 	}
+	honest := f.finish.n > 0 && !isExcuse(f.finish.bytes()) || f.kind == responseDone
+	s.answer = s.answer || known && (content || honest)
+	f.failed = f.failed || isExcuse(f.finish.bytes()) && !s.answer
 	s.known = s.known || known
-	s.content = s.content || content || !s.known && !f.failed
+	s.content = s.content || content || !s.endpoint.streams() && !f.failed
+}
+
+// isExcuse reports whether a finish reason says that there is no answer.
+func isExcuse(reason []byte) bool {
+	switch string(reason) {
+	case "error", "network_error":
+		return true
+	}
+	return false
+}
+
+// answersIn reports whether a document of the endpoint is an answer. An endpoint whose documents we do not read is believed.
+func (f *facts) answersIn(e Endpoint) bool {
+	switch e {
+	case ChatCompletions, Completions:
+		return f.elements > 0 && !f.failed && !(isExcuse(f.finish.bytes()) && !f.choiceContent)
+	case Messages:
+		return f.content
+	case Responses:
+		return f.output
+	}
+	return true
 }
 
 // learnReply takes over what an event and a plain reply say alike.

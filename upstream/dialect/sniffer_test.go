@@ -220,7 +220,7 @@ var streamShapes = []shape{
 	{"chat, escapes in names and words", dialect.ChatCompletions, events(`{"\u0063hoices":[{"index":0,"finish_reason":"a\/b\u00e9\n","delta":{"content":"\\"}}]}`),
 		heard{Usage: unknownUsage, Finish: "a/bé\n", Content: true, Finished: true, Known: true, Boundary: true}},
 	{"chat, events of another kind", dialect.ChatCompletions, events(`{"token":{"text":"a"}}`),
-		heard{Usage: unknownUsage, Content: true, Boundary: true}},
+		heard{Usage: unknownUsage, Boundary: true}},
 
 	{"completions", dialect.Completions, events(`{"choices":[{"text":"a","index":0,"finish_reason":null}]}`, `{"choices":[{"text":"","index":0,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`, "[DONE]"),
 		heard{Usage: "1/1/-/-/-", Finish: "stop", Content: true, Finished: true, Known: true, Boundary: true}},

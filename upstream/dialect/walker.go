@@ -99,6 +99,7 @@ const (
 	idMeta
 	idTokens
 	idTotalTokens
+	idOutput
 	idXGroq
 )
 
@@ -190,6 +191,8 @@ func idOf(name []byte) uint64 {
 		return idTokens
 	case "total_tokens":
 		return idTotalTokens
+	case "output":
+		return idOutput
 	case "usage":
 		return idUsage
 	case "x_groq":
