@@ -301,28 +301,29 @@ func TestOddEvents(t *testing.T) {
 	f("a reply of 4 MiB", strings.Repeat(chatDelta, (4<<20)/len(chatDelta)))
 }
 
-// Replies that are not what was asked for pass as they are, and do not hang.
+// Replies that are not what was asked for pass as they are, unless they cannot be an answer, and do not hang.
 func TestOddReplies(t *testing.T) {
 	p := harness.NewProvider(t, nil)
 	g := start(t, relayTo(p, "openai"))
-	f := func(name, request string, answer canned) {
+	f := func(name, path, request string, answer canned, errorType string) {
 		t.Run(name, func(t *testing.T) {
 			p.Play(answer.serve(whole))
-			r := g.Send(t, "POST", "/v1/chat/completions", request)
+			r := g.Send(t, "POST", path, request)
 			if r.Status != answer.status || r.Cut != nil {
 				t.Errorf("%d, ended in %v", r.Status, r.Cut)
 			}
 			sameBytes(t, "reply", r.Body, []byte(answer.body))
-			if rec := g.Next(t); rec.Status != answer.status || rec.ErrorType != "" {
+			if rec := g.Next(t); rec.Status != answer.status || rec.ErrorType != errorType {
 				t.Errorf("record: %+v", rec)
 			}
 		})
 	}
-	f("plain for a stream", chatStreamRequest, ok(chatReply))
-	f("a stream for plain", chatRequest, events(chatStream))
-	f("audio", chatRequest, canned{status: 200, header: []string{"Content-Type: audio/wav"}, body: "RIFF\x00\xff" + strings.Repeat("\x01", 100_000)})
-	f("no content type", chatRequest, canned{status: 200, body: chatReply})
-	f("not JSON", chatRequest, canned{status: 200, header: []string{"Content-Type: application/json"}, body: "{\"choices\": [oops"})
+	const chat = "/v1/chat/completions"
+	f("plain for a stream", chat, chatStreamRequest, ok(chatReply), "")
+	f("a stream for plain", chat, chatRequest, events(chatStream), "")
+	f("audio", "/v1/audio/speech", chatRequest, canned{status: 200, header: []string{"Content-Type: audio/wav"}, body: "RIFF\x00\xff" + strings.Repeat("\x01", 100_000)}, "")
+	f("no content type", chat, chatRequest, canned{status: 200, body: chatReply}, "")
+	f("not JSON", chat, chatRequest, canned{status: 200, header: []string{"Content-Type: application/json"}, body: "{\"choices\": [oops"}, "reply_invalid")
 	f("201", chatRequest, canned{status: 201, header: []string{"Content-Type: application/json"}, body: chatReply})
 
 	t.Run("204", func(t *testing.T) {

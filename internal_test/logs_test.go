@@ -142,8 +142,8 @@ func TestRecordBeforeEnd(t *testing.T) {
 	}
 	f("plain", ok(chatReply), 200, chatRequest)
 	f("stream", events(chatStream), 200, chatStreamRequest)
-	f("empty", ok(""), 200, chatRequest)
-	f("one byte", ok("1"), 200, chatRequest)
+	f("empty", ok(""), 502, chatRequest)
+	f("one byte", ok("1"), 502, chatRequest)
 	f("large", ok(`{"x":"`+strings.Repeat("x", 1<<20)+`"}`), 200, chatRequest)
 	f("provider's error", canned{status: 429, header: []string{"Content-Type: application/json"}, body: openaiError}, 429, chatRequest)
 	f("own error", ok(""), 400, "{")
