@@ -170,6 +170,10 @@ func (j *journal) attach() error {
 	if err != nil {
 		return err
 	}
+	if !lock(file) { // another process has it, though not the lock file, which was removed
+		file.Close()
+		return fmt.Errorf("%w: %s", ErrLocked, j.path)
+	}
 	size, err := mend(file)
 	if err != nil {
 		file.Close()
@@ -208,6 +212,9 @@ func (j *journal) acquire() error {
 // even a torn one (of which zeroes may be left), and without a record in its head: it
 // was named by mistake, and must not be cut or added to.
 func holdsOther(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // a pipe would be waited for; attach refuses it
+		return false
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return false

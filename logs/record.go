@@ -319,6 +319,10 @@ func escaped(c rune) bool {
 	if c < 0x7f {
 		return c < ' ' || c == '"' || c == '\\'
 	}
+	switch c {
+	case 0x061c, 0x200e, 0x200f, 0xfeff: // marks of direction, and the byte order mark
+		return true
+	}
 	return c < 0xa0 || c >= 0x2028 && c <= 0x202e || c >= 0x2066 && c <= 0x2069
 }
 

@@ -75,6 +75,7 @@ func TestRecordEscapes(t *testing.T) {
 	for c := range rune(0x3000) {
 		all.WriteRune(c)
 	}
+	all.WriteRune('\ufeff')
 	for text := all.String(); text != ""; {
 		n := min(len(text), 64)
 		for !utf8.ValidString(text[:n]) {
@@ -86,7 +87,7 @@ func TestRecordEscapes(t *testing.T) {
 			t.Fatalf("not JSON: %s", line)
 		}
 		for _, c := range string(line) {
-			if c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
+			if c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 || strings.ContainsRune("\u061c\u200e\u200f\ufeff", c) {
 				t.Fatalf("%U stands in %s", c, line)
 			}
 		}

@@ -125,6 +125,7 @@ type needle struct {
 	text   string
 	rare   int                     // index of the byte that is rarest in lines, to look for first
 	wanted func(value []byte) bool // is given the value, and what follows; nil: anything may follow
+	end    string                  // what stands behind the value if the line has no other of that name; empty: nothing tells
 }
 
 // partNeedle returns none for a text that may be escaped.
@@ -153,7 +154,9 @@ func textNeedle(f field, g glob) []needle {
 }
 
 func statusNeedle(wanted func(status int64) bool) needle {
-	return memberNeedle(statusField, func(value []byte) bool { return wanted(number(value[:wholeLength(value)])) })
+	n := memberNeedle(statusField, func(value []byte) bool { return wanted(number(value[:wholeLength(value)])) })
+	n.end = members[streamField].begin // those of tried are followed by other members
+	return n
 }
 
 // durationNeedle is for durations of at least so many microseconds.
@@ -203,8 +206,19 @@ func (n *needle) in(lines []byte) bool {
 		if len(rest) < len(n.text) || string(rest[:len(n.text)]) != n.text {
 			continue
 		}
-		if n.wanted == nil || n.wanted(afterColon(rest[len(n.text):])) {
+		if n.wanted == nil {
 			return true
+		}
+		value := afterColon(rest[len(n.text):])
+		if n.wanted(value) {
+			return true
+		}
+		if n.end != "" && bytes.HasPrefix(value[digits(value):], []byte(n.end)) {
+			line := bytes.IndexByte(lines[at:], '\n')
+			if line < 0 {
+				return false
+			}
+			at += line
 		}
 	}
 	return false

@@ -72,6 +72,7 @@ func Open(cfg Config) (*Store, error) {
 		trouble: trouble{out: cfg.messages()},
 	}
 	if err := s.journal.open(); errors.Is(err, ErrLocked) {
+		s.journal.close()
 		return nil, err
 	} else if err != nil {
 		s.trouble.report(s.journal.fail(err), 0)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,6 +180,12 @@ func TestOneProcessOnly(t *testing.T) {
 	s := open(t, cfg)
 	if _, err := logs.Open(cfg); !errors.Is(err, logs.ErrLocked) {
 		t.Fatalf("got %v", err)
+	}
+	if runtime.GOOS != "windows" {
+		os.Remove(cfg.File + ".lock") // a careless cleaning
+		if _, err := logs.Open(cfg); !errors.Is(err, logs.ErrLocked) {
+			t.Fatalf("without the lock file: %v", err)
+		}
 	}
 	s.Close()
 	open(t, cfg)

@@ -212,13 +212,13 @@ func (x *exchange) record() {
 	x.rec.ResponseBytes = x.written
 	switch refused := x.rec.Key == "" && x.rec.Status >= 400; {
 	case refused:
-		x.server.metrics.observe(&x.rec)
+		x.server.metrics.observe(&x.rec, x.gateway.proxy.Names(x.rec.Model))
 		x.server.refusals.take(&x.rec, x.server.add)
 	case x.recording == recordOperator:
 		x.traceOperator()
 		x.server.add(&x.rec)
 	default:
-		x.server.metrics.observe(&x.rec)
+		x.server.metrics.observe(&x.rec, x.gateway.proxy.Names(x.rec.Model))
 		x.server.add(&x.rec)
 	}
 }
@@ -240,6 +240,9 @@ func (x *exchange) fail(f dialect.Failure, cause error) {
 	}
 	f.RequestID = x.rec.ID
 	h := x.Header()
+	if 400 <= f.Status && f.Status < 500 && f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooManyRequests {
+		h["X-Should-Retry"] = []string{"false"} // it would fail in the same way
+	}
 	switch f.Status {
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = []string{"Bearer"}

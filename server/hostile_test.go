@@ -162,7 +162,7 @@ func TestSecondModel(t *testing.T) {
 	}))
 	defer provider.Close()
 	g := start(t, providerConfig(provider.URL, ""))
-	for _, member := range []string{`"Model":"big"`, `"MODEL":"big"`, `"mode\u006C":"demo-fast","moDel":1`, `"\u004dodel":"big"`, `"models":["big"]`, `"fallbacks":[{"model":"big"}]`, `"Models":[]`, `"model\u017f":["big"]`} {
+	for _, member := range []string{`"Model":"big"`, `"MODEL":"big"`, `"mode\u006C":"demo-fast","moDel":1`, `"\u004dodel":"big"`, `"model\u0000":"big"`, `"MODEL\u0000x":"big"`, `"models":["big"]`, `"fallbacks":[{"model":"big"}]`, `"Models":[]`, `"model\u017f":["big"]`} {
 		for _, path := range []string{"/v1/chat/completions", "/v1/responses", "/v1/embeddings"} {
 			body := strings.Replace(chat, "{", "{"+member+",", 1)
 			res, text := g.do("POST", path, body, "X-Api-Key", plainKey)

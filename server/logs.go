@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"proxycast/logs"
 	"proxycast/upstream/dialect"
@@ -118,7 +119,7 @@ func plainCell(text string) string {
 		}
 		text = b.String()
 	}
-	if text != "" && strings.IndexByte("=+-@", text[0]) >= 0 {
+	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune("=+-@＝＋－＠", first) {
 		return "'" + text
 	}
 	return text

@@ -88,11 +88,11 @@ func newMetrics() *metrics {
 	}
 }
 
-// observe counts one finished request.
-func (m *metrics) observe(rec *logs.Record) {
+// observe counts one finished request. configured tells that its model is a name of the config.
+func (m *metrics) observe(rec *logs.Record, configured bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	model := m.model(rec)
+	model := m.model(rec, configured)
 	m.requests.values[labels{rec.Endpoint, rec.Provider, model, strconv.Itoa(rec.Status)}]++
 	place := labels{rec.Endpoint, rec.Provider}
 	observe(m.duration, place, rec.Duration)
@@ -102,8 +102,12 @@ func (m *metrics) observe(rec *logs.Record) {
 	if rec.ErrorType != "" && rec.Provider != "" && rec.Status != statusClientGone {
 		m.errors[rec.Provider] = providerError{rec.Time.UTC(), rec.ErrorType, rec.Error}
 	}
+	for _, t := range rec.Tried {
+		m.attempts.values[labels{t.Provider, outcome(t.Status, t.ErrorType)}]++
+		m.errors[t.Provider] = providerError{rec.Time.UTC(), t.ErrorType, ""}
+	}
 	if rec.Attempts > 0 {
-		m.attempts.values[labels{rec.Provider, outcome(rec)}] += int64(rec.Attempts)
+		m.attempts.values[labels{rec.Provider, outcome(rec.Status, rec.ErrorType)}]++
 	}
 	for _, t := range [...]struct {
 		typ string
@@ -129,13 +133,17 @@ func (m *metrics) malformed(provider string, events int) {
 }
 
 // model returns the label of the record's model: only names that were routed to a
-// provider count, so that a client cannot fill the table with invented ones.
-func (m *metrics) model(rec *logs.Record) string {
-	name := printable(strings.ToValidUTF8(rec.Model, "\uFFFD")) // now, lest two names become one series twice
+// provider count, so that a client cannot fill the table with invented ones; those of the config always do.
+func (m *metrics) model(rec *logs.Record, configured bool) string {
 	switch {
 	case rec.Provider == "":
 		return ""
-	case m.models[name]:
+	case len(rec.Model) > maxModelLabel:
+		return "other"
+	}
+	name := printable(strings.ToValidUTF8(rec.Model, "\uFFFD")) // now, lest two names become one series twice
+	switch {
+	case m.models[name], configured:
 		return name
 	case len(m.models) >= maxModelNames, len(name) > maxModelLabel:
 		return "other"
@@ -144,16 +152,16 @@ func (m *metrics) model(rec *logs.Record) string {
 	return name
 }
 
-// outcome is how the provider's side of a call ended.
-func outcome(rec *logs.Record) string {
+// outcome is how a call of a provider ended.
+func outcome(status int, errorType string) string {
 	switch {
-	case rec.Status == statusClientGone:
+	case status == statusClientGone:
 		return "client_gone"
-	case rec.Status >= 500:
+	case status >= 500:
 		return "5xx"
-	case rec.Status >= 400:
+	case status >= 400:
 		return "4xx"
-	case rec.ErrorType != "":
+	case errorType != "":
 		return "failed_stream"
 	}
 	return "success"

@@ -39,6 +39,10 @@ func modelIn(d dialect.Dialect, m upstream.Model) any {
 // listModels answers GET /v1/models with the models that the key may ask for.
 func listModels(x *exchange, r *http.Request, key *auth.Key) {
 	x.rec.Endpoint = dialect.Models.String()
+	if x.server.paused.Load() {
+		x.fail(errPaused, nil)
+		return
+	}
 	models, err := x.gateway.proxy.Models(r.Context(), r.PathValue("provider"), key.Allows)
 	if err != nil {
 		x.failWith(err)
@@ -63,6 +67,10 @@ func listModels(x *exchange, r *http.Request, key *auth.Key) {
 func showModel(x *exchange, r *http.Request, key *auth.Key) {
 	id := r.PathValue("id")
 	x.rec.Endpoint, x.rec.Model = dialect.Models.String(), id
+	if x.server.paused.Load() {
+		x.fail(errPaused, nil)
+		return
+	}
 	if !key.Allows(id) {
 		x.fail(dialect.Failure{Status: http.StatusNotFound, Code: "model_not_found", Param: "model",
 			Message: fmt.Sprintf("this key has no model %.128q; GET /v1/models lists those that it has", id)}, nil)

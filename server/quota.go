@@ -42,7 +42,7 @@ func (x *exchange) limitFailure(err error) dialect.Failure {
 	f := dialect.Failure{Status: http.StatusTooManyRequests, Code: "rate_limit_exceeded", Message: "a limit of this key is used up"}
 	var limit *auth.LimitError
 	if errors.As(err, &limit) {
-		seconds := int64((limit.RetryAfter + time.Second - 1) / time.Second)
+		seconds := int64((limit.RetryAfter-1)/time.Second) + 1
 		x.Header()["Retry-After"] = []string{strconv.FormatInt(seconds, 10)}
 		f.Message = fmt.Sprintf("this key's %s of %d is used up; try again in %d s", limit.Limit, limit.Max, seconds)
 	}

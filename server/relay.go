@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"proxycast/auth"
+	"proxycast/logs"
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
 )
@@ -109,10 +110,11 @@ var errOtherModel = dialect.Failure{
 }
 
 // charge returns the tokens that a call counts for in its key's limits: what the provider said, and a guess where it
-// said nothing or the client left before it could. A call that brought nothing costs nothing.
+// said nothing or the client left before it could. A call that brought nothing costs nothing, unless it was the client that did not wait.
 func charge(rep upstream.Report, inputGuess int64) int64 {
 	u := rep.Usage
-	if u.Input == nil && u.Output == nil && rep.OutputGuess == 0 {
+	left := rep.Err != nil && rep.Err.Status == statusClientGone && rep.Attempts > 0 // the provider has the request
+	if u.Input == nil && u.Output == nil && rep.OutputGuess == 0 && !left {
 		return 0
 	}
 	input, output := inputGuess, rep.OutputGuess
@@ -134,6 +136,9 @@ func (x *exchange) report(rep upstream.Report) {
 	rec := &x.rec
 	rec.Provider, rec.UpstreamModel, rec.Attempts, rec.UpstreamID = rep.Provider, rep.Model, rep.Attempts, rep.UpstreamID
 	rec.Status, rec.FinishReason = rep.Status, rep.FinishReason
+	for _, a := range rep.Tried {
+		rec.Tried = append(rec.Tried, logs.Try{Provider: a.Provider, Model: a.Model, Status: a.Status, ErrorType: a.Code, Duration: a.Took})
+	}
 	x.server.metrics.malformed(rep.Provider, rep.Malformed)
 	rec.Stream = rec.Stream || rep.Stream
 	rec.InputTokens, rec.OutputTokens = rep.Usage.Input, rep.Usage.Output

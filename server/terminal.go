@@ -69,6 +69,10 @@ func printable(text string) string {
 // isControl tells what controls a terminal, ends a line, or turns the direction of
 // what is shown.
 func isControl(r rune) bool {
+	switch r {
+	case 0x061c, 0x200e, 0x200f, 0xfeff: // marks of direction, and the byte order mark
+		return true
+	}
 	return r < ' ' || 0x7f <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
 }
 

@@ -23,6 +23,7 @@ type call struct {
 	body      *Body
 	released  bool
 	keepalive time.Duration
+	health    *health
 	answer    *answer
 	attempts  int
 }
@@ -95,6 +96,12 @@ func (a *attempt) run(out *outcome) {
 		return
 	}
 	a.pass(out)
+}
+
+// committed is called when the reply is the client's: no other attempt needs the request, and the target works.
+func (a *attempt) committed() {
+	a.release()
+	a.health.recovered(a.name(), time.Now())
 }
 
 // enter waits for a place at the provider.
@@ -200,6 +207,7 @@ func (a *attempt) receiveError(out *outcome) {
 		return
 	}
 	out.status = status
+	out.refrain = a.response.Header.Get("X-Should-Retry") == "false"
 	out.rekeyed = another && status != http.StatusForbidden
 }
 
@@ -256,7 +264,7 @@ func (a *attempt) pass(out *outcome) {
 	}
 	a.reply = &reply{
 		provider: a.provider, takes: a.takes, response: a.response, stream: stream, answer: a.answer, deadline: a.deadline,
-		hold: a.hold, complete: a.complete, releaseBody: a.release, buffers: a.body.buffers, holder: a.body.holder,
+		hold: a.hold, complete: a.complete, onCommit: a.committed, buffers: a.body.buffers, holder: a.body.holder,
 	}
 	a.reply.open(a.metered, a.asked, a.keepalive)
 	a.reply.end(a.reply.copy(), out)
@@ -266,10 +274,7 @@ func (a *attempt) pass(out *outcome) {
 // out.Err, or the stream that has begun does.
 func (a *attempt) giveUp(out *outcome) {
 	out.done = true
-	h := a.answer.w.Header()
-	if a.attempts > 1 && len(h["X-Should-Retry"]) == 0 {
-		h["X-Should-Retry"] = []string{"false"} // the client's retries would multiply ours
-	}
+	a.adviseClient(out)
 	switch {
 	case a.reply != nil && a.reply.read.Failed():
 		a.reply.passFailed(out) // as it came
@@ -280,10 +285,20 @@ func (a *attempt) giveUp(out *outcome) {
 	}
 }
 
+// adviseClient tells the SDKs not to repeat a request where that would multiply our attempts, do the work of a call that timed
+// out a second time, or fail in the same way.
+func (a *attempt) adviseClient(out *outcome) {
+	timedOut := out.Err.Code == codeTimeout && a.entered
+	if a.attempts > 1 || timedOut || out.status == http.StatusUnauthorized || 300 <= out.status && out.status < 400 {
+		a.answer.w.Header()["X-Should-Retry"] = []string{"false"}
+	}
+}
+
 // passProblem sends the head of a provider's error reply, as far as it is the client's, and the body if it is JSON.
 func (a *attempt) passProblem(out *outcome) {
 	h := a.answer.w.Header()
 	copyReplyHeader(h, a.response.Header, a.provider.scrub)
+	a.adviseClient(out)
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag"} { // of the body as it came
 		h.Del(name)
 	}
@@ -292,8 +307,8 @@ func (a *attempt) passProblem(out *outcome) {
 	}
 	body := []byte(a.provider.scrub(string(out.problem)))
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	a.answer.begin(out.status)
-	out.Status = out.status
+	a.answer.begin(out.Err.Status)
+	out.Status = out.Err.Status
 	if _, err := a.answer.w.Write(body); err != nil {
 		out.Status, out.Err, out.Aborted = statusClientGone, errClientGone, true
 	}

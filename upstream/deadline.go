@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// deadline ends a call whose client has left or whose provider is too slow: one timer, moved from phase to
-// phase, which cancels the call's context with the limit that was passed.
+// deadline ends a call whose client has left or whose provider is too slow. It moves from phase to phase, and with each
+// chunk of a reply, by setting a time; its one timer goes on, and when it fires too early waits for the rest.
 type deadline struct {
 	provider string
 	timeouts Timeouts
@@ -18,10 +18,11 @@ type deadline struct {
 	start    time.Time
 
 	mu    sync.Mutex
-	timer *time.Timer
-	at    time.Time
-	name  string
+	at    time.Time // when the call ends; zero: never
+	name  string    // of the limit that this is
 	limit time.Duration
+	timer *time.Timer
+	fires time.Time // when the timer does; zero: it does not
 }
 
 func newDeadline(client context.Context, provider string, t Timeouts) *deadline {
@@ -46,34 +47,44 @@ func (d *deadline) ended() *Error {
 // any case end by the total. A limit of zero is none.
 func (d *deadline) by(name string, from time.Time, limit time.Duration) {
 	at := from.Add(limit)
-	total := d.start.Add(d.timeouts.Total)
-	if d.timeouts.Total > 0 && (limit == 0 || total.Before(at)) {
-		name, limit, at = "total", d.timeouts.Total, total
+	if limit == 0 {
+		at = time.Time{}
+	}
+	if total := d.timeouts.Total; total > 0 && (limit == 0 || d.start.Add(total).Before(at)) {
+		name, limit, at = "total", total, d.start.Add(total)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.name, d.limit, d.at = name, limit, at
-	switch {
-	case limit == 0 && d.timer != nil:
-		d.timer.Stop()
-	case limit == 0:
-	case d.timer == nil:
-		d.timer = time.AfterFunc(time.Until(at), d.expire)
-	default:
-		d.timer.Reset(time.Until(at))
+	if !at.IsZero() && (d.fires.IsZero() || at.Before(d.fires)) {
+		d.wait()
 	}
 }
 
+// wait has the timer fire at the end of the call.
+func (d *deadline) wait() {
+	d.fires = d.at
+	if d.timer == nil {
+		d.timer = time.AfterFunc(time.Until(d.at), d.expire)
+		return
+	}
+	d.timer.Reset(time.Until(d.at))
+}
+
 // lift takes the present limit away; the total stays.
-func (d *deadline) lift() { d.by("idle", time.Now(), 0) }
+func (d *deadline) lift() { d.by("idle", d.start, 0) }
 
 func (d *deadline) expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if time.Now().Before(d.at) { // moved on in the meantime; the timer is set again
-		return
+	d.fires = time.Time{}
+	switch {
+	case d.at.IsZero():
+	case time.Now().Before(d.at): // it has moved on
+		d.wait()
+	default:
+		d.cancel(errTimeout(d.provider, d.name, d.limit))
 	}
-	d.cancel(errTimeout(d.provider, d.name, d.limit))
 }
 
 // stop ends the watch, and the call if it still runs.
@@ -81,6 +92,7 @@ func (d *deadline) stop() {
 	d.cancel(nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.at = time.Time{}
 	if d.timer != nil {
 		d.timer.Stop()
 	}

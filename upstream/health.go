@@ -17,12 +17,14 @@ type Cooldown struct {
 type health struct {
 	mu      sync.Mutex
 	targets map[targetName]*condition
+	worked  map[string]time.Time // when a call of the provider succeeded last
 }
 
 type targetName struct{ provider, model string }
 
 type condition struct {
-	failures int
+	failures int       // in a row
+	since    time.Time // the first of them
 	until    time.Time // it rests until then
 	probing  bool      // a request is trying whether it works again
 }
@@ -34,7 +36,9 @@ const (
 	maxModelName  = 256 // bytes of a name that is noted
 )
 
-func newHealth() *health { return &health{targets: map[targetName]*condition{}} }
+func newHealth() *health {
+	return &health{targets: map[targetName]*condition{}, worked: map[string]time.Time{}}
+}
 
 // claim reports whether a request may go to the target: it does not rest. If its
 // rest is over, the request is the probe, and others have to wait for its end.
@@ -54,10 +58,21 @@ func (h *health) claim(name targetName, now time.Time) bool {
 
 // succeeded, failed and abstained note how a request to the target ended; the last
 // says nothing about the target.
-func (h *health) succeeded(name targetName) {
+func (h *health) succeeded(name targetName, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.targets, name)
+	h.worked[name.provider] = now
+}
+
+// recovered notes that a target which is being probed works, while its call goes on: others need not wait for the end.
+func (h *health) recovered(name targetName, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.targets[name]; c != nil && c.probing {
+		delete(h.targets, name)
+		h.worked[name.provider] = now
+	}
 }
 
 func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
@@ -71,7 +86,7 @@ func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
 		if len(h.targets) >= maxConditions || len(name.model) > maxModelName {
 			return
 		}
-		c = &condition{}
+		c = &condition{since: now}
 		h.targets[name] = c
 	}
 	c.failures++
@@ -115,10 +130,21 @@ type TargetState struct {
 	Rests    *time.Time `json:"rests_until,omitempty"`
 }
 
-// of returns the failing targets of a provider.
-func (h *health) of(provider string, now time.Time) (states []TargetState) {
+// States of a provider.
+const (
+	stateUntested = "untested" // it was not called yet
+	stateReady    = "ready"
+	stateDegraded = "degraded" // some of its targets rest, others work
+	stateFailing  = "failing"  // no call has succeeded since one failed
+	stateDisabled = "disabled"
+)
+
+// of returns the state of a provider that is enabled, and its failing targets.
+func (h *health) of(provider string, now time.Time) (state string, targets []TargetState) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	worked := h.worked[provider]
+	failing, resting := false, false
 	for name, c := range h.targets {
 		if name.provider != provider {
 			continue
@@ -126,9 +152,18 @@ func (h *health) of(provider string, now time.Time) (states []TargetState) {
 		s := TargetState{Model: name.model, Failures: c.failures}
 		if now.Before(c.until) {
 			until := c.until.UTC()
-			s.Rests = &until
+			s.Rests, resting = &until, true
 		}
-		states = append(states, s)
+		failing = failing || c.since.After(worked)
+		targets = append(targets, s)
 	}
-	return states
+	switch {
+	case failing:
+		return stateFailing, targets
+	case resting:
+		return stateDegraded, targets
+	case worked.IsZero():
+		return stateUntested, targets
+	}
+	return stateReady, targets
 }

@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +23,7 @@ const (
 	listLifetime  = 10 * time.Minute // of a list
 	retryLifetime = 30 * time.Second // of a failure
 	maxListBody   = 8 << 20
+	maxListModels = 10_000 // that are kept of it
 )
 
 // Model is one name that a client may ask for.
@@ -167,27 +170,44 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("upstream: the model list came with status %d", res.StatusCode)
 	}
-	var list struct {
-		Data []struct {
+	var list struct{ Data listedModels }
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxListBody)).Decode(&list); err != nil {
+		return nil, err
+	}
+	models := []Model(list.Data)
+	for i := range models {
+		m := &models[i]
+		m.ID, m.DisplayName, m.OwnedBy = p.scrub(m.ID), p.scrub(m.DisplayName), p.scrub(m.OwnedBy)
+	}
+	return models, nil
+}
+
+// listedModels are the models of a list as either API sends it, maxListModels at most. They are read one by one: a list of
+// millions of empty ones needs no more memory than its text.
+type listedModels []Model
+
+func (l *listedModels) UnmarshalJSON(raw []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
+		return errors.New("upstream: the model list holds no list")
+	}
+	for dec.More() && len(*l) < maxListModels {
+		var m struct {
 			ID          string    `json:"id"`
 			Created     float64   `json:"created"`
 			OwnedBy     string    `json:"owned_by"`
 			DisplayName string    `json:"display_name"`
 			CreatedAt   time.Time `json:"created_at"`
-		} `json:"data"`
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxListBody)).Decode(&list); err != nil {
-		return nil, err
-	}
-	models := make([]Model, 0, len(list.Data))
-	for _, m := range list.Data {
-		created := m.CreatedAt
+		}
+		if err := dec.Decode(&m); err != nil {
+			return err
+		}
 		if m.Created > 0 {
-			created = time.Unix(int64(m.Created), 0)
+			m.CreatedAt = time.Unix(int64(m.Created), 0)
 		}
 		if m.ID != "" {
-			models = append(models, Model{ID: p.scrub(m.ID), DisplayName: p.scrub(m.DisplayName), OwnedBy: p.scrub(m.OwnedBy), Created: created.UTC()})
+			*l = append(*l, Model{ID: m.ID, DisplayName: m.DisplayName, OwnedBy: m.OwnedBy, Created: m.CreatedAt.UTC()})
 		}
 	}
-	return models, nil
+	return nil
 }

@@ -141,6 +141,10 @@ func (p *provider) newRequest(ctx context.Context, key int, r providerRequest) *
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: r.body, ContentLength: r.length,
 	}
+	if host := r.header.Get("Host"); host != "" { // of the config: net/http takes it from the request alone
+		req.Host = host
+		r.header.Del("Host")
+	}
 	return req.WithContext(ctx)
 }
 

@@ -13,6 +13,7 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type Proxy struct {
 	aliases    map[string]Route // exact names
 	aliasNames []string         // the same, sorted
 	wildcards  []wildcard       // longest first
+	names      map[string]bool  // of models that the config has, aliases included
 	retries    int
 	cooldown   Cooldown
 	keepalive  time.Duration
@@ -40,7 +42,7 @@ type wildcard struct {
 // New compiles cfg. Providers that prev knows by the same name and config keep
 // their connections. All faults are joined.
 func New(cfg Config, prev *Proxy) (*Proxy, error) {
-	p := &Proxy{aliases: map[string]Route{}, retries: cfg.Retries, cooldown: cfg.Cooldown, keepalive: cfg.Keepalive, health: newHealth()}
+	p := &Proxy{aliases: map[string]Route{}, names: map[string]bool{}, retries: cfg.Retries, cooldown: cfg.Cooldown, keepalive: cfg.Keepalive, health: newHealth()}
 	if prev != nil {
 		p.health = prev.health
 	}
@@ -52,12 +54,16 @@ func New(cfg Config, prev *Proxy) (*Proxy, error) {
 			continue
 		}
 		p.providers = append(p.providers, provider)
+		for _, model := range c.Models {
+			p.names[model] = true
+		}
 	}
 	for name, route := range cfg.Models {
 		if strings.Contains(name, "*") {
 			p.wildcards = append(p.wildcards, wildcard{name, route})
 		} else {
 			p.aliases[name] = route
+			p.names[name] = true
 		}
 	}
 	p.aliasNames = slices.Sorted(maps.Keys(p.aliases))
@@ -83,12 +89,15 @@ func (p *Proxy) provider(name string) *provider {
 	return nil
 }
 
+// Names reports whether the config has the model by this very name.
+func (p *Proxy) Names(model string) bool { return p.names[model] }
+
 // ProviderState describes a provider to an operator.
 type ProviderState struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`
 	BaseURL string `json:"base_url,omitempty"`
-	State   string `json:"state"` // "ready", "failing" (a target of it rests) or "disabled"
+	State   string `json:"state"` // "untested", "ready", "degraded", "failing" or "disabled"
 	Reason  string `json:"reason,omitempty"`
 
 	Targets []TargetState `json:"targets,omitempty"` // that have failed lately
@@ -98,20 +107,18 @@ type ProviderState struct {
 func (p *Proxy) Providers() []ProviderState {
 	states := make([]ProviderState, len(p.providers))
 	for i, provider := range p.providers {
-		s := ProviderState{Name: provider.config.Name, Type: provider.config.Type, State: "ready"}
+		s := ProviderState{Name: provider.config.Name, Type: provider.config.Type}
 		if s.Type != typeDemo {
 			shown := *provider.base
 			shown.RawQuery = "" // it may hold a credential
 			s.BaseURL = shown.String()
 		}
-		s.Targets = p.health.of(s.Name, time.Now())
-		for _, t := range s.Targets {
-			if t.Rests != nil {
-				s.State = "failing"
-			}
-		}
-		if !provider.enabled() {
-			s.State, s.Reason = "disabled", provider.config.Missing+" is not set"
+		s.State, s.Targets = p.health.of(s.Name, time.Now())
+		switch {
+		case !provider.enabled():
+			s.State, s.Reason = stateDisabled, provider.config.Missing+" is not set"
+		case s.State == stateDegraded:
+			s.Reason = fmt.Sprintf("models resting: %d", len(s.Targets))
 		}
 		states[i] = s
 	}

@@ -19,7 +19,7 @@ import (
 // When Report.Status is 0, w may have headers of the provider's reply
 // (retry-after, rate limits) but nothing was written.
 func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request, body *Body, pin string) (rep Report) {
-	c := &call{client: r, request: q, body: body, keepalive: p.keepalive, answer: newAnswer(w, r, q.Endpoint)}
+	c := &call{client: r, request: q, body: body, keepalive: p.keepalive, health: p.health, answer: newAnswer(w, r, q.Endpoint)}
 	defer c.release()
 	plan, err := p.plan(q, pin)
 	if err != nil {
@@ -50,6 +50,7 @@ func (p *Proxy) try(c *call, plan *plan) (out outcome) {
 	a := c.newAttempt(plan.target(), plan.left > 0, plan.complete)
 	defer func() {
 		a.close()
+		out.Took = time.Since(a.deadline.start)
 		p.learn(a.target, &out, c.client.Context().Err() != nil)
 	}()
 	a.run(&out)
@@ -63,14 +64,14 @@ func (p *Proxy) try(c *call, plan *plan) (out outcome) {
 func (p *Proxy) learn(t target, out *outcome, clientGone bool) {
 	switch failure := out.Err; {
 	case failure == nil && out.done:
-		p.health.succeeded(t.name())
+		p.health.succeeded(t.name(), time.Now())
 	case failure == nil, out.blameless, clientGone, failure.Status == statusClientGone,
 		failure.Status == http.StatusTooManyRequests && len(t.provider.keys.keys) > 1: // that rests the credential
 		p.health.abstained(t.name())
 	case failure.Status >= 500, failure.Status == http.StatusRequestTimeout, failure.Status == http.StatusTooManyRequests:
 		p.health.failed(t.name(), p.cooldown, time.Now())
 	default: // the request's fault
-		p.health.succeeded(t.name())
+		p.health.succeeded(t.name(), time.Now())
 	}
 }
 

@@ -25,17 +25,17 @@ var (
 // reply is a reply of a success status on its way to the client. It is held until
 // it commits: from then on there is no other attempt.
 type reply struct {
-	provider    *provider
-	takes       dialect.Endpoint // what the provider was called at
-	response    *http.Response
-	stream      bool
-	answer      *answer
-	deadline    *deadline
-	hold        bool   // another attempt is possible: nothing passes before content does
-	complete    bool   // nothing passes before the stream is complete, if hold
-	releaseBody func() // the request's, at commit
-	buffers     *Buffers
-	holder      string // in buffers
+	provider *provider
+	takes    dialect.Endpoint // what the provider was called at
+	response *http.Response
+	stream   bool
+	answer   *answer
+	deadline *deadline
+	hold     bool   // another attempt is possible: nothing passes before content does
+	complete bool   // nothing passes before the stream is complete, if hold
+	onCommit func() // is told that it commits
+	buffers  *Buffers
+	holder   string // in buffers
 
 	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
 	scrub        *scrubber      // nil: encoded, or no credential that it could quote
@@ -118,36 +118,42 @@ func (p *reply) copyWith(buf []byte) error {
 }
 
 // take passes bytes of the provider's on, or holds them, and learns from them.
-// Streams are flushed after each read.
 func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.received += int64(len(b))
-	if !p.stream || !p.firstContent.IsZero() {
+	waiting := p.stream && p.firstContent.IsZero() // the limit of the first token goes on
+	if !waiting {
 		p.deadline.lift() // a slow client is not an idle provider
-		defer func() { p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle) }()
 	}
 	if _, err := p.read.Write(b); err != nil {
 		return err
 	}
 	now := time.Now()
-	if p.stream && p.firstContent.IsZero() && p.read.Content() {
-		p.firstContent = now
+	if p.committed {
+		p.last = now
 	}
-	if p.stream && p.firstContent == now {
-		p.deadline.by("idle", now, p.provider.config.Timeouts.Idle)
+	if waiting && p.read.Content() {
+		p.firstContent, waiting = now, false
 	}
-	if !p.committed {
-		if !p.mayCommit() {
-			return nil
-		}
+	if err := p.pass(); err != nil {
+		return err
+	}
+	if !waiting {
+		p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
+	}
+	return nil
+}
+
+// pass commits once that is due. Streams are flushed after each read.
+func (p *reply) pass() error {
+	switch {
+	case !p.committed && p.mayCommit():
 		return p.commit()
+	case p.committed && p.stream:
+		return p.answer.flush()
 	}
-	p.last = now
-	if !p.stream {
-		return nil
-	}
-	return p.answer.flush()
+	return nil
 }
 
 // mayCommit reports whether a held reply is to be committed now: it has content, or there is no room to hold it.
@@ -176,7 +182,7 @@ func (p *reply) reserve() bool {
 // commit sends the head of the reply and what was held. No other attempt follows.
 func (p *reply) commit() error {
 	p.committed = true
-	p.releaseBody()
+	p.onCommit()
 	if p.answer.status == 0 {
 		p.writeHead()
 	}

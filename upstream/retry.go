@@ -22,7 +22,8 @@ const (
 )
 
 const (
-	maxRetryWait = 10 * time.Second // a provider that asks for more time is passed over
+	maxPatience  = 2 * time.Second  // that a provider may ask for while another target is left
+	maxRetryWait = 10 * time.Second // and while none is
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = 4 * time.Second
 )
@@ -75,18 +76,19 @@ func (p *plan) passOver(h *health, now time.Time) {
 // next moves on after an attempt that failed, and sets the pause before the next one; it reports false when there is
 // none. A target is repeated as long as that takes no attempt from those that were not tried yet.
 func (p *plan) next(out *outcome) bool {
-	v, wait := out.verdict(), out.retryAfter
-	switch {
-	case out.rekeyed:
-		wait = 0 // the other credential was not asked to wait
-	case wait == 0:
+	v, asked := out.verdict(), out.retryAfter
+	if out.rekeyed {
+		asked = 0 // the other credential was not asked to wait
+	}
+	wait := asked
+	if asked == 0 && !out.rekeyed {
 		wait = backoff(p.repeats)
 	}
 	untried := len(p.targets) - 1 - p.at
 	switch {
 	case p.left == 0 || v == hopeless:
 		return false
-	case v == again && p.left > untried && wait <= maxRetryWait, v == onward && untried == 0:
+	case v == again && p.left > untried && p.patient(asked), v == onward && untried == 0:
 		p.repeats++
 		p.pause = wait
 	case untried > 0:
@@ -99,13 +101,22 @@ func (p *plan) next(out *outcome) bool {
 	return true
 }
 
+// patient reports whether it is better to wait, as a provider asks, than to go to another target.
+func (p *plan) patient(asked time.Duration) bool {
+	return asked <= maxPatience || p.at == len(p.targets)-1 && asked <= maxRetryWait
+}
+
 // verdict tells what a failed attempt means for the next one. After a limit of time the same target is not asked again.
 func (o *outcome) verdict() verdict {
 	switch {
 	case o.rekeyed:
 		return again // with the other credential
 	case o.status != 0:
-		return judge(o.status, o.problem)
+		v := judge(o.status, o.problem)
+		if o.refrain {
+			v = min(v, elsewhere)
+		}
+		return v
 	case o.Err.Status == statusClientGone:
 		return hopeless
 	case o.Err.Code == codeTimeout, o.Err.Code == codeBusy:

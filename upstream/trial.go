@@ -53,6 +53,11 @@ func (p *Proxy) Test(ctx context.Context, name, model string) (result TestResult
 	}
 	result.Text = provider.scrub(result.Text)
 	result.OK = err == nil
+	if name := targets[0].name(); result.OK {
+		p.health.succeeded(name, time.Now())
+	} else if model != "" {
+		p.health.failed(name, p.cooldown, time.Now())
+	}
 	return result
 }
 
@@ -62,10 +67,11 @@ func (p *provider) say(ctx context.Context, model string) (text string, err erro
 	if p.config.Type == typeAnthropic {
 		e = dialect.Messages
 	}
-	body, err := json.Marshal(map[string]any{
-		"model": model, "max_tokens": 16,
-		"messages": []map[string]string{{"role": "user", "content": "Say hello."}},
-	})
+	request := map[string]any{"model": model, "messages": []map[string]string{{"role": "user", "content": "Say hello."}}}
+	if e == dialect.Messages { // which demands a limit; of the others some models refuse max_tokens, and some a low one
+		request["max_tokens"] = 1024
+	}
+	body, err := json.Marshal(request)
 	if err != nil {
 		return "", err
 	}

@@ -253,14 +253,29 @@ func TestLastError(t *testing.T) {
 	})
 }
 
-// A provider's own word on whether to retry stands.
-func TestShouldRetryIsTheProviders(t *testing.T) {
+// A provider's own word on whether to retry stands, but its yes only where the gateway has not tried again itself: the
+// client's attempts would multiply ours. A no ends the attempts at that target.
+func TestShouldRetry(t *testing.T) {
 	t.Parallel()
 	g, p := pair(t, &anthropic, nil, nil)
-	p.play("first", "m", refuse(503))
-	p.play("second", "m", refuse(503, "X-Should-Retry: true"))
-	if v := g.ask(t.Context(), &anthropic, "m", "m", true); v.header.Get("X-Should-Retry") != "true" {
-		t.Errorf("caller: %+v", v)
+	f := func(model, first, second, want string, calls int) {
+		t.Helper()
+		for target, word := range map[string]string{"first": first, "second": second} {
+			p.play(target, model, refuse(503, "X-Should-Retry: "+word))
+		}
+		v := g.ask(t.Context(), &anthropic, model, model, true)
+		if got := v.header.Get("X-Should-Retry"); got != want {
+			t.Errorf("%s: %q, want %q", model, got, want)
+		}
+		if n := len(p.callsOf(model)); n != calls {
+			t.Errorf("%s: %d calls, want %d", model, n, calls)
+		}
+	}
+	f("both yes", "true", "true", "false", 3)
+	f("both no", "false", "false", "false", 2)
+	p.play("first", "once", refuse(400, "X-Should-Retry: true"))
+	if v := g.ask(t.Context(), &anthropic, "once", "once", true); v.header.Get("X-Should-Retry") != "true" {
+		t.Errorf("a yes after one attempt: %+v", v)
 	}
 }
 
@@ -268,7 +283,7 @@ func TestShouldRetryIsTheProviders(t *testing.T) {
 func TestCallerLeavesBetweenAttempts(t *testing.T) {
 	t.Parallel()
 	g, p := pair(t, &openAI, nil, nil)
-	p.play("first", "m", refuse(503, "Retry-After: 3"))
+	p.play("first", "m", refuse(503, "Retry-After: 2"))
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan view)
 	go func() { done <- g.ask(ctx, &openAI, "m", "leaves", true) }()

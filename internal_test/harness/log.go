@@ -26,6 +26,7 @@ type Record struct {
 	UpstreamModel    string   `json:"upstream_model,omitempty"`
 	Provider         string   `json:"provider,omitempty"`
 	Status           int      `json:"status"`
+	Count            int64    `json:"count,omitempty"`
 	Stream           bool     `json:"stream"`
 	DurationMS       float64  `json:"duration_ms"`
 	TTFTMS           *float64 `json:"ttft_ms,omitempty"`
@@ -33,9 +34,11 @@ type Record struct {
 	OutputTokens     *int64   `json:"output_tokens,omitempty"`
 	CacheReadTokens  *int64   `json:"cache_read_tokens,omitempty"`
 	CacheWriteTokens *int64   `json:"cache_write_tokens,omitempty"`
+	CacheWrite1h     *int64   `json:"cache_write_1h_tokens,omitempty"`
 	ReasoningTokens  *int64   `json:"reasoning_tokens,omitempty"`
 	FinishReason     string   `json:"finish_reason,omitempty"`
 	Attempts         int      `json:"attempts"`
+	Tried            []Try    `json:"tried,omitempty"`
 	ErrorType        string   `json:"error_type,omitempty"`
 	Error            string   `json:"error,omitempty"`
 	Dropped          []string `json:"dropped,omitempty"`
@@ -44,6 +47,18 @@ type Record struct {
 	Client           string   `json:"client,omitempty"`
 	Remote           string   `json:"remote,omitempty"`
 	UpstreamID       string   `json:"upstream_id,omitempty"`
+	Session          string   `json:"session,omitempty"`
+	TraceID          string   `json:"trace_id,omitempty"`
+	Instance         string   `json:"instance,omitempty"`
+}
+
+// Try is an attempt that another one followed.
+type Try struct {
+	Provider  string  `json:"provider"`
+	Model     string  `json:"model,omitempty"`
+	Status    int     `json:"status"`
+	ErrorType string  `json:"error_type,omitempty"`
+	MS        float64 `json:"ms"`
 }
 
 // String is the record as it stands in the log.

@@ -20,7 +20,7 @@ export function statusBadge(record) {
   return h('span', { class: `status ${outcome(record)}` }, statusText(record));
 }
 
-const states = { ready: ['good', '✓'], failing: ['bad', '✕'], disabled: ['left', '–'] };
+const states = { untested: ['left', '○'], ready: ['good', '✓'], degraded: ['warn', '▲'], failing: ['bad', '✕'], disabled: ['left', '–'] };
 
 export function stateBadge(state) {
   const [kind, sign] = states[state] ?? ['warn', '?'];

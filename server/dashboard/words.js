@@ -232,7 +232,9 @@ export const words = {
   'keys.entryHelp': ['It admits the key once it stands in auth.keys of the config.', '写入配置的 auth.keys 之后，该密钥才会生效。'],
   'keys.carry': ['Add it in Settings', '添加到设置'],
 
+  'provider.untested': ['untested', '未测试'],
   'provider.ready': ['ready', '可用'],
+  'provider.degraded': ['degraded', '部分可用'],
   'provider.failing': ['failing', '故障'],
   'provider.disabled': ['disabled', '未启用'],
   'providers.none': ['No providers in the config.', '配置中没有提供商。'],

@@ -5,6 +5,7 @@ package demo
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"hash/fnv"
 	"math"
 	"strings"
@@ -17,9 +18,9 @@ const (
 
 func (c call) embeddings() (reply, error) {
 	var q struct {
-		Input          stringList `json:"input"`
-		Dimensions     int        `json:"dimensions"`
-		EncodingFormat string     `json:"encoding_format"`
+		Input          embedInputs `json:"input"`
+		Dimensions     int         `json:"dimensions"`
+		EncodingFormat string      `json:"encoding_format"`
 	}
 	q.Dimensions, q.EncodingFormat = 256, "float" // which null leaves
 	if err := decode(c.body, &q); err != nil {
@@ -48,6 +49,24 @@ func (c call) embeddings() (reply, error) {
 		data[i] = fill(`{"object":"embedding","index":%s,"embedding":%s}`, i, numbers)
 	}
 	return reply{body: fill(`{"object":"list","data":%s,"model":%s,"usage":{"prompt_tokens":%s,"total_tokens":%s}}`, data, c.model, read, read)}, nil
+}
+
+// embedInputs is what is to be embedded: a text or texts, or, as LangChain sends them, a list or lists of token numbers,
+// whose text is their digits.
+type embedInputs []string
+
+func (l *embedInputs) UnmarshalJSON(raw []byte) error {
+	var lists [][]int
+	if one := []int(nil); json.Unmarshal(raw, &one) == nil && len(one) > 0 {
+		lists = [][]int{one}
+	} else if json.Unmarshal(raw, &lists) != nil || len(lists) == 0 {
+		return (*stringList)(l).UnmarshalJSON(raw)
+	}
+	*l = make(embedInputs, len(lists))
+	for i, list := range lists {
+		(*l)[i] = strings.Trim(fmt.Sprint(list), "[]")
+	}
+	return nil
 }
 
 // embed returns the unit vector of text: each of its words, whatever their order and case, adds to the place that its

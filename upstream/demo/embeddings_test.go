@@ -80,6 +80,15 @@ func TestEmbeddingsMeanSomething(t *testing.T) {
 	}
 }
 
+// LangChain sends the numbers of tokens in the place of texts.
+func TestEmbeddingsOfTokens(t *testing.T) {
+	lists := embed(t, `"input":[[9906,1917],[0]]`)
+	one := embed(t, `"input":[9906,1917]`)
+	if len(lists.Data) != 2 || len(one.Data) != 1 || !slices.Equal(lists.Data[0].Embedding, one.Data[0].Embedding) {
+		t.Errorf("%d and %d vectors", len(lists.Data), len(one.Data))
+	}
+}
+
 func TestEmbeddingsInBase64(t *testing.T) {
 	want := embed(t, `"input":"one two"`).Data[0].Embedding
 	var packed struct{ Data []struct{ Embedding string } }

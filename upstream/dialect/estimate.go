@@ -162,7 +162,10 @@ func estimateValue(v value) (total int64) {
 			i++
 			continue
 		}
-		end, _ := spanScalar(v, i)
+		end, fault := spanScalar(v, i)
+		if fault != "" {
+			return total + int64(len(v)-i)/bytesPerToken
+		}
 		scalar := v[i:end]
 		i = spanSpace(v, end)
 		isName := c == '"' && i < len(v) && v[i] == ':'
@@ -172,7 +175,9 @@ func estimateValue(v value) (total int64) {
 		switch {
 		case isName && apiOnly(scalar.raw()):
 			start, _ := spanColon(v, i)
-			i, _ = spanValue(v, start)
+			if i, fault = spanValue(v, start); fault != "" {
+				return total
+			}
 		case isName:
 			total += 2 + estimateText(scalar.raw())
 		case c == '"':

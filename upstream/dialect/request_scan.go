@@ -1,11 +1,13 @@
 package dialect
 
-// Finding where JSON tokens end, and checking them on the way (RFC 8259, and no laxer or stricter than encoding/json).
+// Finding where JSON tokens end. At the top level of a body they are checked on the way (RFC 8259, and no laxer or stricter than
+// encoding/json); below it as far as their ends depend on it.
 //
 // A span function takes the body and the offset where its token begins, and returns the offset just past it. If the token is
 // faulty it returns the offset of the fault and what was expected there; that text is empty otherwise.
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"strings"
@@ -45,78 +47,99 @@ func spanValue(b []byte, i int) (int, string) {
 	return spanScalar(b, i)
 }
 
-// spanNested spans an array or an object with all that it holds. It does not recurse: one bit for each open level says
-// whether it is an object.
+// spanNested spans an array or an object with all that it holds, and checks what can matter to where it ends: the brackets, the
+// ends of the strings, and that nothing else stands between them than what JSON is written with, so that no parser, however lenient
+// (comments, single quotes, NaN), can find its end elsewhere. All else is the provider's business.
+//
+// It does not recurse: one bit for each open level says whether it is an object.
 func spanNested(b []byte, i int) (int, string) {
 	const outer = 1 // the body's own object
 	var objects [maxNesting/64 + 1]uint64
 	var fault string
-	depth, inObject := outer, false
-value:
-	for {
-		if i < len(b) && (b[i] == '{' || b[i] == '[') {
+	for depth := outer; i < len(b); {
+		switch class := tokenClass[b[i]]; class {
+		case filler:
+			i++
+		case quote:
+			if i, fault = skipString(b, i); fault != "" {
+				return i, fault
+			}
+		case openArray, openObject:
 			if depth == maxNesting {
 				return i, faultNesting
 			}
 			depth++
-			inObject = b[i] == '{'
-			if inObject {
-				objects[depth>>6] |= 1 << (depth & 63)
-			} else {
-				objects[depth>>6] &^= 1 << (depth & 63)
+			word, bit := &objects[depth>>6], uint64(1)<<(depth&63)
+			*word &^= bit
+			if class == openObject {
+				*word |= bit
 			}
-			closer := b[i] + 2 // '{' and '}', '[' and ']' stand two apart
-			i = spanSpace(b, i+1)
-			if i == len(b) || b[i] != closer {
-				if inObject {
-					if i, fault = spanKey(b, i); fault != "" {
-						return i, fault
-					}
-				}
-				continue value
-			}
-		} else if i, fault = spanScalar(b, i); fault != "" {
-			return i, fault
-		}
-
-		// The value has ended, or the container just opened is empty and its closer comes next.
-		for {
-			i = spanSpace(b, i)
-			if i == len(b) {
-				return i, faultEnd
-			}
-			switch {
-			case b[i] == ',' && inObject:
-				if i, fault = spanKey(b, spanSpace(b, i+1)); fault != "" {
-					return i, fault
-				}
-				continue value
-			case b[i] == ',':
-				i = spanSpace(b, i+1)
-				continue value
-			case b[i] == '}' && inObject, b[i] == ']' && !inObject:
-				i++
-				depth--
-				if depth == outer {
-					return i, ""
-				}
-				inObject = objects[depth>>6]>>(depth&63)&1 == 1
-			case inObject:
+			i++
+		case closeArray, closeObject:
+			switch inObject := objects[depth>>6]>>(depth&63)&1 == 1; {
+			case inObject && class == closeArray:
 				return i, faultMember
-			default:
+			case !inObject && class == closeObject:
 				return i, faultElement
 			}
+			i++
+			if depth--; depth == outer {
+				return i, ""
+			}
+		default:
+			return i, faultValue
 		}
+	}
+	return i, faultEnd
+}
+
+// The classes of bytes outside strings. The zero value stands for what JSON has none of there.
+const (
+	filler = iota + 1
+	quote
+	openArray
+	openObject
+	closeArray
+	closeObject
+)
+
+var tokenClass = func() (class [256]uint8) {
+	for _, c := range []byte(" \t\r\n,:0123456789+-.eEtrufalsn") {
+		class[c] = filler
+	}
+	class['"'], class['['], class['{'], class[']'], class['}'] = quote, openArray, openObject, closeArray, closeObject
+	return class
+}()
+
+// skipString spans a string with its quotes, looking at nothing but its end: a quote behind an even number of backslashes. One
+// that stands where the digits of a \u escape belong is a fault: a parser that takes them unseen would read on.
+func skipString(b []byte, i int) (int, string) {
+	for at := i + 1; ; {
+		n := bytes.IndexByte(b[at:], '"')
+		if n < 0 {
+			return len(b), faultEnd
+		}
+		end := at + n
+		at = end + 1
+		if oddBackslashes(b, i+1, end) {
+			continue
+		}
+		for u := end - 1; u > i+1 && u >= end-4; u-- {
+			if b[u] == 'u' && oddBackslashes(b, i+1, u) {
+				return end, faultHex
+			}
+		}
+		return end + 1, ""
 	}
 }
 
-// spanKey spans a member's key, its colon and the white space around that, up to the value.
-func spanKey(b []byte, i int) (int, string) {
-	i, fault := spanName(b, i)
-	if fault != "" {
-		return i, fault
+// oddBackslashes reports whether an odd number of backslashes stands before b[end], none of them before b[start].
+func oddBackslashes(b []byte, start, end int) bool {
+	n := end
+	for n > start && b[n-1] == '\\' {
+		n--
 	}
-	return spanColon(b, i)
+	return (end-n)&1 == 1
 }
 
 // spanName spans a member's key alone.
@@ -321,15 +344,16 @@ func utf16Unit(raw []byte) rune {
 	return hexDigit(raw[2])<<12 | hexDigit(raw[3])<<8 | hexDigit(raw[4])<<4 | hexDigit(raw[5])
 }
 
-// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them.
+// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them, and for what stands behind a
+// NUL, where a parser in C may see the end.
 func textFolds(raw []byte, s string) bool {
-	if len(raw) > 6*len(s) { // as long as s may be with every letter escaped
-		return false
-	}
 	var text [64]byte
 	decoded := text[:0]
-	for len(raw) > 0 {
+	for len(raw) > 0 && len(decoded) <= 4*len(s) {
 		r, n := textRune(raw)
+		if r == 0 {
+			break
+		}
 		decoded = utf8.AppendRune(decoded, r)
 		raw = raw[n:]
 	}

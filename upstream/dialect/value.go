@@ -2,9 +2,9 @@ package dialect
 
 import "iter"
 
-// A value is the text of one valid JSON value, with no white space around it. It is read where it stands, without being
-// decoded or copied, so that it costs no memory however large it is. Each call below takes the time of one pass over it:
-// who descends into values that a client nests bounds how deep.
+// A value is the text of one JSON value that spanValue has passed, with no white space around it. It is read where it stands,
+// without being decoded or copied, so that it costs no memory however large it is. Each call below takes the time of one pass
+// over it: who descends into values that a client nests bounds how deep. What is not valid in it ends the reading.
 type value []byte
 
 // newValue returns the value in text, or nil if text is no JSON object or has anything else around it than white space.
@@ -51,10 +51,16 @@ func (v value) members() iter.Seq2[[]byte, value] {
 			return
 		}
 		for i := spanSpace(v, 1); v[i] != '}'; {
-			nameEnd, _ := spanName(v, i)
-			start, _ := spanColon(v, nameEnd)
-			end, _ := spanValue(v, start)
-			if !yield(v[i+1:nameEnd-1], v[start:end]) {
+			nameEnd, fault := spanName(v, i)
+			if fault != "" {
+				return
+			}
+			start, fault := spanColon(v, nameEnd)
+			if fault != "" {
+				return
+			}
+			end, fault := spanValue(v, start)
+			if fault != "" || !yield(v[i+1:nameEnd-1], v[start:end]) {
 				return
 			}
 			i = afterComma(v, end)
@@ -69,8 +75,8 @@ func (v value) elements() iter.Seq[value] {
 			return
 		}
 		for i := spanSpace(v, 1); v[i] != ']'; {
-			end, _ := spanValue(v, i)
-			if !yield(v[i:end]) {
+			end, fault := spanValue(v, i)
+			if fault != "" || !yield(v[i:end]) {
 				return
 			}
 			i = afterComma(v, end)
