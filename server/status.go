@@ -85,6 +85,9 @@ func (g *gateway) keyStates() []keyState {
 			switch {
 			case c.Key != "":
 				k.Masked = maskedKey(c.Key)
+				if text, ok := g.config.Written(fmt.Sprintf("auth.keys[%d].key", i)); ok {
+					k.Masked = reference(text)
+				}
 			case c.KeySHA256 != "":
 				k.Masked = "sha256:" + c.KeySHA256[:min(4, len(c.KeySHA256))] + "…"
 			default:
@@ -101,6 +104,14 @@ func (g *gateway) keyStates() []keyState {
 		states = append(states, k)
 	}
 	return states
+}
+
+// reference returns text if it is one reference, and hides any other.
+func reference(text string) string {
+	if name, ok := strings.CutPrefix(text, "${"); ok && strings.Index(name, "}") == len(name)-1 {
+		return text
+	}
+	return "…"
 }
 
 // maskedKey shows enough of a key for its owner to recognise it.

@@ -162,6 +162,7 @@ func secretTokens(text []byte, open func(string) bool) ([]token, error) {
 // place is where a value stands in a config.
 type place struct {
 	id      string       // as in a token
+	path    string       // its key, in full
 	t       reflect.Type // of what it fills; nil: there is no such value, and all below is taken for a secret
 	secret  bool         // it is part of a secret
 	address string       // where secrets beside it are sent
@@ -185,7 +186,7 @@ func walkStrings(n *jsonNode, p place, visit func(n *jsonNode, p place)) {
 				}
 			}
 			inner := p
-			inner.id, inner.t = p.id+"{"+name+"}", elementOf(p.t, reflect.Slice)
+			inner.id, inner.path, inner.t = p.id+"{"+name+"}", fmt.Sprintf("%s[%d]", p.path, i), elementOf(p.t, reflect.Slice)
 			walkStrings(item, inner, visit)
 		}
 	case jsonObject:
@@ -194,7 +195,8 @@ func walkStrings(n *jsonNode, p place, visit func(n *jsonNode, p place)) {
 		}
 		for _, m := range n.members {
 			inner := p
-			inner.id, inner.t, inner.isAddress, inner.keepsSecrets = joinKey(p.id, m.key), elementOf(p.t, reflect.Map), false, false
+			inner.id, inner.path, inner.t = joinKey(p.id, m.key), joinKey(p.path, m.key), elementOf(p.t, reflect.Map)
+			inner.isAddress, inner.keepsSecrets = false, false
 			if f, ok := fieldOf(p.t, m.key); ok {
 				inner.t, inner.secret = f.Type, p.secret || f.isSecret()
 				inner.isAddress, inner.keepsSecrets = f.Tag.Get("address") != "", f.Tag.Get("address") == "self"

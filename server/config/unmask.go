@@ -39,9 +39,9 @@ func Unmask(text, present []byte) Unmasked {
 		switch {
 		case string(text[n.at:n.end]) != secretMask:
 		case !ok:
-			u.lost = append(u.lost, finding{n.at, p.id, "*** hides nothing that the file holds under this name; write the value"})
+			u.lost = append(u.lost, finding{n.at, p.path, "*** hides nothing that the file holds under this name; write the value"})
 		case hidden.address != p.address && !p.keepsSecrets:
-			u.lost = append(u.lost, finding{n.at, p.id, "*** hides what was sent to another address: its type, base_url or proxy has changed; write the value again"})
+			u.lost = append(u.lost, finding{n.at, p.path, "*** hides what went to another address, which has changed here; write the value again"})
 		default:
 			n.text = hidden.value
 			masks = append(masks, token{from: n.at, to: n.end, shown: string(present[hidden.from:hidden.to])})
