@@ -87,23 +87,6 @@ func (s *Server) Reload(cfg *Config) error {
 	return err
 }
 
-// maskedError is an error whose text hides the secrets of the config that it comes of.
-type maskedError struct {
-	error
-	text string
-}
-
-func (e *maskedError) Error() string { return e.text }
-func (e *maskedError) Unwrap() error { return e.error }
-
-// masked hides the secrets of cfg, and what its references stand for, in an error: a file's name may be one.
-func masked(err error, cfg *Config) error {
-	if err == nil || cfg == nil {
-		return err
-	}
-	return &maskedError{err, maskOf(cfg.Secrets()).Replace(err.Error())}
-}
-
 // renewCertificate takes over what the files of the certificate hold now.
 func (s *Server) renewCertificate(files config.TLS) error {
 	cert, err := loadCertificate(files)

@@ -24,7 +24,7 @@ const canary = "canary-3f9c2b7d"
 
 func configEnv(name string) (string, bool) {
 	value, ok := map[string]string{
-		"KEY": canary + "-0123456789", "NAME": "dev", "EMPTY": "", "BAD_SIZE": canary,
+		"KEY": canary + "-0123456789", "NAME": "dev", "EMPTY": "",
 		"SIZE": "1MiB", "SPAN": "1d", "TYPE": "demo",
 	}[name]
 	return value, ok
