@@ -16,7 +16,7 @@ var (
 	// commentString matches a string in a comment, and the colon that makes it a key.
 	commentString = regexp.MustCompile(`"((?:\\.|[^"\\\n])*)"(\s*:)?`)
 	// bearer matches a credential by the word before it.
-	bearer = regexp.MustCompile(`\bBearer [-._A-Za-z0-9+/=~]{8,}`)
+	bearer = regexp.MustCompile(`\bBearer [-._A-Za-z0-9+/=~]*[0-9][-._A-Za-z0-9+/=~]*`)
 )
 
 // maskComment returns a comment without what may be a secret: the values of the

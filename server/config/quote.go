@@ -18,17 +18,22 @@ var (
 	// longWord matches what could be a credential as a whole.
 	longWord = regexp.MustCompile(`[-_A-Za-z0-9+/=~]{8,}`)
 	// vendorPrefix matches the beginning by which vendors mark their credentials.
-	vendorPrefix = regexp.MustCompile(`^(?:(?:sk|pk|rk|pc|gsk|xai|ghp|gho|hf|glpat|xox[abprs])[-_]|github_pat_|AIza|AKIA|eyJ)`)
+	vendorPrefix = regexp.MustCompile(`(?:^|[/=+~])(?:(?:sk|pk|rk|pc|gsk|xai|ghp|gho|glpat|xox[abprs])[-_]|hf_|github_pat_|AIza|AKIA|eyJ)`)
 	// run matches letters and digits in a row.
 	run = regexp.MustCompile(`[A-Za-z0-9]+`)
+	// disorder matches digits among letters as no name has them, or letters among digits.
+	disorder = regexp.MustCompile(`[A-Za-z][0-9]+[A-Za-z]+[0-9]|[0-9][A-Za-z]+[0-9]+[A-Za-z]`)
+	// version matches what looks like that and is none.
+	version = regexp.MustCompile(`^v[0-9]+[a-z]{1,5}[0-9]*$`)
 )
 
 const (
 	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	digits  = "0123456789"
 
-	shortestMixed  = 8 // of letters and digits in a row, which models and variables do not have
-	shortestNumber = 9 // of digits in a row, beside letters: one more than in a date
+	shortestMixed  = 10 // of letters and digits in a row, which models and variables do not have
+	shortestOdd    = 6  // of those in disorder
+	shortestNumber = 9  // of digits in a row, beside letters: one more than in a date
 	longestNumber  = 20
 )
 
@@ -58,7 +63,8 @@ func isCredential(word string) bool {
 		switch number := strings.Trim(part, digits) == ""; {
 		case number && hasLetters && len(part) >= shortestNumber:
 			return true
-		case !number && len(part) >= shortestMixed && strings.ContainsAny(part, digits) && !plainNumber.MatchString(part):
+		case number || plainNumber.MatchString(part) || version.MatchString(part):
+		case len(part) >= shortestMixed && strings.ContainsAny(part, digits), len(part) >= shortestOdd && disorder.MatchString(part):
 			return true
 		}
 	}
