@@ -101,7 +101,7 @@ func (c Config) AdminKeys() (keys []string) {
 	files := make([]string, 0, len(c.Keys)+1)
 	for _, k := range c.Keys {
 		switch {
-		case k.Admin && k.Key != "":
+		case k.Admin && visible(k.Key):
 			keys = append(keys, k.Key)
 		case k.Admin && k.KeyFile != "":
 			files = append(files, k.KeyFile)

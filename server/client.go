@@ -116,10 +116,10 @@ func (c *Client) ask(ctx context.Context, method, path string, answer any) error
 // gateway, so that the next is tried where one is refused. An answer that is not 200 is errAnswer with the gateway's words.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header) (res *http.Response, err error) {
 	if len(c.keys) == 0 {
-		return c.callAs("", ctx, method, path, header)
+		return c.callAs(ctx, "", method, path, header)
 	}
 	for i, key := range c.keys {
-		res, err = c.callAs(key, ctx, method, path, header)
+		res, err = c.callAs(ctx, key, method, path, header)
 		if !errors.Is(err, errKey) {
 			c.keys[0], c.keys[i] = c.keys[i], c.keys[0]
 			break
@@ -129,7 +129,7 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 }
 
 // callAs does what call does, with a key unless it is "". errKey is that it was refused.
-func (c *Client) callAs(key string, ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
+func (c *Client) callAs(ctx context.Context, key, method, path string, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
 		return nil, err
