@@ -143,6 +143,7 @@ func (x *exchange) report(rep upstream.Report) {
 	rec.Stream = rec.Stream || rep.Stream
 	rec.InputTokens, rec.OutputTokens = rep.Usage.Input, rep.Usage.Output
 	rec.CacheReadTokens, rec.CacheWriteTokens, rec.ReasoningTokens = rep.Usage.CacheRead, rep.Usage.CacheWrite, rep.Usage.Reasoning
+	rec.CacheWrite1h = rep.Usage.CacheWrite1h
 	if !rep.FirstContent.IsZero() {
 		rec.TTFT = rep.FirstContent.Sub(x.start)
 	}

@@ -214,11 +214,10 @@ func (a *attempt) receiveError(out *outcome) {
 // readProblem reads the body of an error status, and takes over its own word for the error.
 func (a *attempt) readProblem(out *outcome) {
 	a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
-	src, err := unpacked(a.response)
-	if err != nil {
+	if unpack(a.response) != nil {
 		return
 	}
-	body, err := a.body.buffers.Read(a.body.holder, src, -1, maxProblem)
+	body, err := a.body.buffers.Read(a.body.holder, a.response.Body, -1, maxProblem)
 	if err != nil {
 		return
 	}
@@ -235,16 +234,38 @@ func (a *attempt) readProblem(out *outcome) {
 // maxProblem is how much of a provider's error is read and passed on.
 const maxProblem = 1 << 20
 
-// unpacked returns the body of a reply without its content encoding.
-func unpacked(res *http.Response) (io.Reader, error) {
+// unpack takes the content encoding off a reply that has one though none was asked for. It fails where it knows none of that
+// name.
+func unpack(res *http.Response) error {
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
 	case "", "identity":
-		return res.Body, nil
-	case "gzip":
-		return gzip.NewReader(res.Body)
+		return nil
+	case "gzip", "x-gzip":
+	default:
+		return errEncoding
 	}
-	return nil, errors.New("upstream: an error in an unknown content encoding")
+	unzipped, err := gzip.NewReader(res.Body)
+	if err != nil {
+		return err
+	}
+	res.Body = &unpackedBody{unzipped, res.Body}
+	res.ContentLength = -1
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag"} { // of the body as it came
+		res.Header.Del(name)
+	}
+	return nil
 }
+
+// errEncoding is a content encoding that cannot be taken off: the reply is as it came.
+var errEncoding = errors.New("upstream: an unknown content encoding")
+
+// unpackedBody is a body without its encoding; closing it closes the one that it is read from.
+type unpackedBody struct {
+	io.Reader
+	packed io.Closer
+}
+
+func (b *unpackedBody) Close() error { return b.packed.Close() }
 
 func isJSONObject(body []byte) bool {
 	body = bytes.TrimLeft(body, " \t\r\n")
@@ -253,6 +274,13 @@ func isJSONObject(body []byte) bool {
 
 // pass sends a reply of a success status to the client.
 func (a *attempt) pass(out *outcome) {
+	if err := unpack(a.response); err != nil && err != errEncoding {
+		out.Err = &Error{
+			Status: http.StatusBadGateway, Code: codeInvalid,
+			Message: fmt.Sprintf("provider %q answered with something that is not gzip, as it said", a.provider.config.Name),
+		}
+		return
+	}
 	stream := isEventStream(a.response.Header.Get("Content-Type"))
 	out.Stream = stream
 	if !stream && a.answer.status != 0 { // the client already reads a stream

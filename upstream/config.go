@@ -56,9 +56,9 @@ type ProviderConfig struct {
 // Timeouts limits one call of a provider. Zero is no limit.
 type Timeouts struct {
 	Connect    time.Duration `json:"connect" default:"10s" doc:"To a usable connection, TLS included."`
-	Headers    time.Duration `json:"headers" default:"60s" doc:"To the head of a stream's reply. A plain reply may take total."`
-	FirstToken time.Duration `json:"first_token" default:"120s" doc:"To the first content of a stream."`
-	Idle       time.Duration `json:"idle" default:"120s" doc:"Between two reads of a reply."`
+	Headers    time.Duration `json:"headers" default:"5m" doc:"To the head of a stream's reply. A plain reply may take total, while no other target is left."`
+	FirstToken time.Duration `json:"first_token" default:"10m" doc:"To the first content of a stream."`
+	Idle       time.Duration `json:"idle" default:"5m" doc:"Between two reads of a reply."`
 	Total      time.Duration `json:"total" default:"30m" doc:"For the whole call."`
 }
 

@@ -20,6 +20,7 @@ func requestHeader(client http.Header) http.Header {
 			h[name] = values
 		}
 	}
+	h["Accept-Encoding"] = []string{"identity"} // a reply is read on its way
 	if _, given := h["User-Agent"]; !given {
 		h["User-Agent"] = []string{""} // or net/http sends its own
 	}

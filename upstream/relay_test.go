@@ -172,7 +172,7 @@ func TestRequestReachesProviderUnchanged(t *testing.T) {
 		t.Errorf("the provider was asked for %s", r.URL)
 	}
 	want := http.Header{"X-Api-Key": {secret}, "Anthropic-Version": {"2023-06-01"}, "Anthropic-Beta": {"a,b"}, "X-Stainless-Os": {"Linux"},
-		"User-Agent": {"test/1"}, "X-Team": {"blue"}, "Content-Length": {fmt.Sprint(len(body))}}
+		"Accept-Encoding": {"identity"}, "User-Agent": {"test/1"}, "X-Team": {"blue"}, "Content-Length": {fmt.Sprint(len(body))}}
 	for name, values := range r.Header {
 		if fmt.Sprint(want[name]) != fmt.Sprint(values) {
 			t.Errorf("header %s: %q, want %q", name, values, want[name])

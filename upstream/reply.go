@@ -161,6 +161,8 @@ func (p *reply) mayCommit() bool {
 	switch {
 	case !p.hold:
 		return len(p.held) > 0
+	case p.read.Failed(): // whatever else it says: another attempt is possible
+		return false
 	case !p.stream:
 		return len(p.held) > maxHeldPlain || !p.reserve()
 	case p.complete:

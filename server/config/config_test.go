@@ -276,7 +276,7 @@ func TestLoadDefaults(t *testing.T) {
 		t.Errorf("cors is %+v", cfg.CORS)
 	}
 	p := cfg.Upstream.Providers
-	if p[0].StreamUsage || p[0].Timeouts.Idle != 2*time.Minute {
+	if p[0].StreamUsage || p[0].Timeouts.Idle != 5*time.Minute {
 		t.Errorf("first provider is %+v", p[0])
 	}
 	if !p[1].StreamUsage || p[1].Timeouts.Idle != 7*24*time.Hour || p[1].Timeouts.Connect != 10*time.Second {

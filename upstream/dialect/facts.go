@@ -34,7 +34,15 @@ func (f *facts) see(path uint64, depth int, kind walkKind, text []byte) {
 	top, rest := path>>shift, path&(1<<shift-1)
 	switch top {
 	case idChoices:
-		f.seeChoices(rest, kind, text)
+		if depth > 3 && rest>>(shift-16)&0xff == idUsage {
+			f.seeUsage(rest&(1<<(shift-16)-1), kind, text)
+		} else {
+			f.seeChoices(rest, kind, text)
+		}
+	case idMeta: // of Cohere's rerank
+		if depth > 2 && rest>>(shift-8) == idTokens {
+			f.seeUsage(rest&(1<<(shift-8)-1), kind, text)
+		}
 	case idUsage:
 		f.usage = f.usage || rest == 0 && kind == sawObject
 		f.seeUsage(rest, kind, text)
@@ -65,6 +73,8 @@ func (f *facts) seeTop(path uint64, kind walkKind, text []byte) {
 		f.code.setWord(kind, text)
 	case idInputTokens: // of count_tokens
 		f.counts.set(inputTokens, kind, text)
+	case idCachedTokens:
+		f.counts.set(promptCached, kind, text)
 	case idStopReason:
 		f.finish.setWord(kind, text)
 	case idStatus:

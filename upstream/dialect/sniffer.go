@@ -49,7 +49,7 @@ func (s *Sniffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Usage returns the counts of the usage objects so far, of each count the latest. A count that is not a non-negative
+// Usage returns the counts of the usage objects so far, of each count the largest. A count that is not a non-negative
 // integer is unknown.
 func (s *Sniffer) Usage() Usage {
 	c := &s.counts
@@ -60,15 +60,21 @@ func (s *Sniffer) Usage() Usage {
 			CacheRead:  c.first(cacheReadInput),
 			CacheWrite: c.first(cacheCreationInput),
 			Reasoning:  c.first(outputThinking, outputReasoning),
+
+			CacheWrite1h: c.first(cacheWrite1h),
 		}
 	}
-	return Usage{
+	u := Usage{
 		Input:      c.first(promptTokens, inputTokens),
 		Output:     c.first(completionTokens, outputTokens),
 		CacheRead:  c.first(promptCached, inputCached, promptCacheHit, cacheReadInput),
 		CacheWrite: c.first(promptCacheWrite, inputCacheWrite, cacheCreationInput),
 		Reasoning:  c.first(completionReasoning, outputReasoning),
 	}
+	if u.Input == nil && u.Output == nil { // some embeddings and ranks have no more
+		u.Input = c.first(totalTokens)
+	}
+	return u
 }
 
 // EstimateOutput guesses the output tokens of a reply whose provider does not tell them: of a stream, what its events

@@ -1,11 +1,16 @@
 package dialect
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Usage is what a provider says that a call took, in tokens; nil is unknown. Input includes cached tokens in every
 // dialect: Anthropic's input_tokens leaves them out, so they are added.
 type Usage struct {
 	Input, Output, CacheRead, CacheWrite, Reasoning *int64
+
+	CacheWrite1h *int64 // of CacheWrite, what is kept for an hour, which Anthropic bills differently
 }
 
 // The counts that usage objects give, by the place that a provider gives them in. Some providers give one in two
@@ -25,6 +30,8 @@ const (
 	outputTokens
 	outputReasoning
 	outputThinking
+	cacheWrite1h
+	totalTokens
 	countPlaces
 )
 
@@ -33,20 +40,20 @@ type tokenCounts struct {
 	n     [countPlaces]int64
 }
 
+// set takes over a count. Counts only grow, and some providers end a stream with a zero in the place of one that they have
+// told: the larger stays.
 func (c *tokenCounts) set(place int, kind walkKind, text []byte) {
 	if n, ok := tokenCount(kind, text); ok {
 		c.known |= 1 << place
-		c.n[place] = n
+		c.n[place] = max(c.n[place], n)
 	}
 }
 
 // update takes over the counts that are known in from.
 func (c *tokenCounts) update(from *tokenCounts) {
 	c.known |= from.known
-	for i := range from.n {
-		if from.known>>i&1 != 0 {
-			c.n[i] = from.n[i]
-		}
+	for i, n := range from.n {
+		c.n[i] = max(c.n[i], n)
 	}
 }
 
@@ -94,10 +101,13 @@ func (d *deltaSizes) tokens() int64 { return d.count + (d.total-d.count*d.least)
 // maxTokens is beyond what any call can take: a larger count is a provider's mistake or lie, which would spoil every sum.
 const maxTokens = 1 << 31
 
-// tokenCount reads a non-negative integer up to maxTokens.
+// tokenCount reads a non-negative integer up to maxTokens. Some write it 7.0.
 func tokenCount(kind walkKind, text []byte) (n int64, ok bool) {
 	if kind != sawNumber {
 		return 0, false
+	}
+	if whole, fraction, found := bytes.Cut(text, []byte(".")); found && len(bytes.Trim(fraction, "0")) == 0 {
+		text = whole
 	}
 	u, err := strconv.ParseUint(string(text), 10, 32)
 	return int64(u), err == nil && u <= maxTokens
@@ -133,5 +143,9 @@ func (f *facts) seeUsage(path uint64, kind walkKind, text []byte) {
 		f.counts.set(outputReasoning, kind, text)
 	case idOutputTokensDetails<<8 | idThinkingTokens:
 		f.counts.set(outputThinking, kind, text)
+	case idCacheCreation<<8 | idEphemeral1h:
+		f.counts.set(cacheWrite1h, kind, text)
+	case idTotalTokens:
+		f.counts.set(totalTokens, kind, text)
 	}
 }

@@ -94,6 +94,11 @@ const (
 	idToolCalls
 	idType
 	idUsage
+	idCacheCreation
+	idEphemeral1h
+	idMeta
+	idTokens
+	idTotalTokens
 	idXGroq
 )
 
@@ -175,6 +180,16 @@ func idOf(name []byte) uint64 {
 		return idToolCalls
 	case "type":
 		return idType
+	case "cache_creation":
+		return idCacheCreation
+	case "ephemeral_1h_input_tokens":
+		return idEphemeral1h
+	case "meta":
+		return idMeta
+	case "tokens":
+		return idTokens
+	case "total_tokens":
+		return idTotalTokens
 	case "usage":
 		return idUsage
 	case "x_groq":
