@@ -79,6 +79,7 @@ type cli struct {
 	stdout, stderr io.Writer
 	file           string         // -config
 	config         *server.Config // loaded from it, unless the command is bare
+	loaded         string         // its configState, as of just before
 	follow         bool           // logs -f
 	system         bool           // service -system
 	account, form  string         // service -account, -form
@@ -124,6 +125,7 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 		return exitConfig
 	}
 	if !cmd.bare {
+		c.loaded = c.configState()
 		c.config, err = server.Salvage(c.file, getenv)
 		switch {
 		case err == nil:
@@ -249,7 +251,7 @@ const lookEvery = time.Second
 func (c *cli) reloadOn(ctx context.Context, reloads <-chan struct{}, s *server.Server) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	seen, pending := c.configState(), ""
+	seen, pending := c.loaded, ""
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
