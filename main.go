@@ -44,6 +44,7 @@ type command struct {
 	most  int // arguments, of which least are required
 	least int
 	bare  bool // it needs no config
+	asks  bool // the running gateway: of the config it needs the address and a key, and makes do with a faulty one
 	flags func(c *cli, flags *flag.FlagSet)
 	run   func(c *cli, args []string) int
 }
@@ -54,13 +55,13 @@ var commands = []command{
 	{name: "genkey", usage: "NAME", about: "print a new key and the config line that admits it", most: 1, least: 1, bare: true, run: (*cli).genkey},
 	{name: "schema", about: "print the JSON Schema of the config", bare: true, run: (*cli).schema},
 	{name: "version", about: "print the version", bare: true, run: (*cli).version},
-	{name: "healthcheck", about: "exit 0 if the gateway of this config is ready", run: (*cli).healthcheck},
-	{name: "status", about: "show the state of the running gateway", run: (*cli).status},
-	{name: "stop", about: "have the running gateway answer 503 until start; what is under way finishes", run: steer("stop")},
-	{name: "start", about: "have a stopped gateway answer again", run: steer("start")},
-	{name: "restart", about: "have the running gateway read its config anew, address and log included", run: steer("restart")},
-	{name: "reload", about: "have the running gateway read its config anew", run: steer("reload")},
-	{name: "logs", usage: "[-f] [FILTER=VALUE ...]", about: "show the request log of the running gateway, e.g. logs -f status=5xx model='gpt-*'", most: 64,
+	{name: "healthcheck", asks: true, about: "exit 0 if the gateway of this config is ready", run: (*cli).healthcheck},
+	{name: "status", asks: true, about: "show the state of the running gateway", run: (*cli).status},
+	{name: "stop", asks: true, about: "have the running gateway answer 503 until start; what is under way finishes", run: steer("stop")},
+	{name: "start", asks: true, about: "have a stopped gateway answer again", run: steer("start")},
+	{name: "restart", asks: true, about: "have the running gateway read its config anew, address and log included", run: steer("restart")},
+	{name: "reload", asks: true, about: "have the running gateway read its config anew", run: steer("reload")},
+	{name: "logs", usage: "[-f] [FILTER=VALUE ...]", about: "show the request log of the running gateway, e.g. logs -f status=5xx model='gpt-*'", most: 64, asks: true,
 		flags: func(c *cli, flags *flag.FlagSet) { flags.BoolVar(&c.follow, "f", false, "follow what comes") }, run: (*cli).logs},
 	{name: "service", usage: "print|install|uninstall|status [-system]", about: "start the gateway with the machine or the login", most: 1, least: 1,
 		flags: func(c *cli, flags *flag.FlagSet) {
@@ -78,6 +79,7 @@ type cli struct {
 	stdout, stderr io.Writer
 	file           string         // -config
 	config         *server.Config // loaded from it, unless the command is bare
+	loaded         string         // its configState, as of just before
 	follow         bool           // logs -f
 	system         bool           // service -system
 	account, form  string         // service -account, -form
@@ -123,8 +125,14 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 		return exitConfig
 	}
 	if !cmd.bare {
-		if c.config, err = server.Load(c.file, getenv); err != nil {
+		c.loaded = c.configState()
+		c.config, err = server.Salvage(c.file, getenv)
+		switch {
+		case err == nil:
+		case c.config == nil || !cmd.asks:
 			return c.fail(err, exitConfig)
+		default:
+			fmt.Fprintf(stderr, "%v\nwarning: the config has faults; the gateway is looked for by what could be read of it\n", err)
 		}
 	}
 	return cmd.run(c, rest)
@@ -243,7 +251,7 @@ const lookEvery = time.Second
 func (c *cli) reloadOn(ctx context.Context, reloads <-chan struct{}, s *server.Server) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	seen, pending := c.configState(), ""
+	seen, pending := c.loaded, ""
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -336,9 +344,12 @@ func (c *cli) healthcheck([]string) int {
 // steer returns the command that has the gateway of this config do verb.
 func steer(verb string) func(c *cli, args []string) int {
 	return func(c *cli, args []string) int {
-		state, err := server.NewClient(c.config).Steer(c.ctx, verb)
+		state, warnings, err := server.NewClient(c.config).Steer(c.ctx, verb)
 		if err != nil {
 			return c.fail(err, exitOther)
+		}
+		for _, w := range warnings {
+			fmt.Fprintf(c.stderr, "warning: %s\n", w)
 		}
 		fmt.Fprintln(c.stdout, state)
 		return exitClean

@@ -95,7 +95,27 @@ func ReadFile(path string, limit int64) (content []byte, mode fs.FileMode, err e
 	return content, info.Mode(), err
 }
 
-// CheckFiles reads the key files as New does, and returns all faults joined.
+// AdminKeys returns the admin keys that c has in plain text: those of the config, of its key files, and the generated one,
+// which may be of another time. Files that cannot be read are left out.
+func (c Config) AdminKeys() (keys []string) {
+	files := make([]string, 0, len(c.Keys)+1)
+	for _, k := range c.Keys {
+		switch {
+		case k.Admin && visible(k.Key):
+			keys = append(keys, k.Key)
+		case k.Admin && k.KeyFile != "":
+			files = append(files, k.KeyFile)
+		}
+	}
+	for _, file := range append(files, c.AdminKeyFile) {
+		if key, err := readKeyFile(file); err == nil && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// CheckFiles reads the key files as New does, and returns all faults joined. It makes and changes none.
 func (c Config) CheckFiles() error {
 	var faults []error
 	if c.Enabled {
@@ -103,7 +123,19 @@ func (c Config) CheckFiles() error {
 			faults = append(faults, fmt.Errorf("auth: %s: %s", path, message))
 		})
 	}
+	check := func(used bool, name, file string) {
+		if _, err := heldKey(file); used && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			faults = append(faults, generatedFault(name, err))
+		}
+	}
+	check(c.GeneratesAdminKey(), "admin", c.AdminKeyFile)
+	check(c.GeneratesClientKey(), "client", c.ClientKeyFile)
 	return errors.Join(faults...)
+}
+
+// generatedFault tells of a generated key that cannot be had.
+func generatedFault(name string, err error) error {
+	return fmt.Errorf(`auth: generated %s key: %w; a "key" of that kind in auth.keys makes the file unnecessary`, name, err)
 }
 
 // plainAdmin reports whether c is an admin key in plain text, which the command
@@ -124,7 +156,7 @@ func (k *Keys) addGenerated(name, file string, admin, create bool, prev *Keys) (
 		g.key, g.fresh, err = createGenerated(file)
 	}
 	if err != nil {
-		return generated{}, fmt.Errorf(`auth: generated %s key: %w; a "key" of that kind in auth.keys makes the file unnecessary`, name, err)
+		return generated{}, generatedFault(name, err)
 	}
 	if same := k.find(g.key); same != nil {
 		return generated{}, fmt.Errorf(`auth: key %q is the key of %s; give it a key of its own, or delete the file`, same.Name, file)
@@ -149,6 +181,11 @@ func readGenerated(file string) (string, error) {
 			return "", fmt.Errorf("others can read it: %w; give it the mode 0600", err)
 		}
 	}
+	return heldKey(file)
+}
+
+// heldKey returns the generated key in file. The error is fs.ErrNotExist if there is no file.
+func heldKey(file string) (string, error) {
 	key, err := readTrimmed(file)
 	if reason := (*fs.PathError)(nil); errors.As(err, &reason) {
 		return "", fmt.Errorf("%w; let this user read it", err)

@@ -218,3 +218,57 @@ func TestAuthOff(t *testing.T) {
 		t.Errorf("/_status: %d", r.Status)
 	}
 }
+
+// check refuses whatever would keep the gateway from starting, and waits for no pipe.
+func TestCheckOpensFiles(t *testing.T) {
+	noSleep(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"note.txt": "# mine\n", "empty": "", "short.key": "x y"} {
+		harness.WriteFile(t, dir, name, text)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"folder", "data"} {
+		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func(form string) string { return `{"auth": {"keys": [{"name": "k", ` + form + `}]}}` }
+	tls := func(cert, key string) string {
+		return `{"server": {"tls": {"cert": "` + cert + `", "key": "` + key + `"}}}`
+	}
+	f := func(text, says string) {
+		t.Helper()
+		harness.WriteFile(t, dir, "config.json", text)
+		code, stdout, stderr := harness.Command(t, dir, "check")
+		if code != 2 || stdout != "" || !strings.Contains(stderr, says) {
+			t.Errorf("%s: exit code %d, no word of %q\n%s%s", text, code, says, stdout, stderr)
+		}
+	}
+	for file, says := range map[string]string{"gone": "no such file", "pipe": "not a regular file", "folder": "not a regular file", "empty": "is empty", "short.key": "white space"} {
+		f(key(`"key_file": "`+file+`"`), says)
+	}
+	for file, says := range map[string]string{"gone": "no such file", "pipe": "not a regular file", "folder": "not a regular file", "empty": "is empty"} {
+		f(key(`"key": "${file:`+file+`}"`), says)
+	}
+	f(tls("gone", "gone"), "tls.cert")
+	f(tls("note.txt", "gone"), "tls.key")
+	f(tls("pipe", "pipe"), "not a regular file")
+	f(tls("note.txt", "note.txt"), "tls")
+	for file, says := range map[string]string{"folder": "not a regular file", "pipe": "not a regular file", "note.txt": "note.txt", "note.txt/log": "not a directory"} {
+		f(`{"logs": {"file": "`+file+`"}}`, says)
+	}
+	harness.WriteFile(t, dir, "data/admin.key", "not a key")
+	f(`{}`, "admin.key does not hold it")
+	if err := os.Remove(filepath.Join(dir, "data", "admin.key")); err != nil {
+		t.Fatal(err)
+	}
+	harness.WriteFile(t, dir, "config.json", `{}`)
+	if code, _, stderr := harness.Command(t, dir, "check"); code != 0 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data", "admin.key")); err == nil {
+		t.Error("check made a key")
+	}
+}

@@ -1,7 +1,10 @@
 package logs
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -28,6 +31,26 @@ const (
 	minMaxFile = 64 << 10 // room for the longest line
 	maxRing    = 1_000_000
 )
+
+// CheckFile tells whether Open could have the log's file, if there is one. It changes nothing.
+func (c Config) CheckFile() error {
+	info, err := os.Stat(c.File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it will be made
+		return nil
+	case err != nil:
+		return fmt.Errorf("logs: file: %w", err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("logs: file: %s is not a regular file", c.File)
+	case holdsOther(c.File):
+		return fmt.Errorf("logs: file: %w: %s", ErrNotLog, c.File)
+	}
+	file, err := os.OpenFile(c.File, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("logs: file: %w", err)
+	}
+	return file.Close()
+}
 
 // Check reports what is wrong with c: fault for what cannot run, warn for what
 // should not. path is relative to the section, as in "keys[0].name".

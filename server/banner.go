@@ -41,7 +41,7 @@ func (g *gateway) bannerLine(addr net.Addr, base string) string {
 		ClientKey    string                   `json:"client_key,omitempty"`
 		Providers    []upstream.ProviderState `json:"providers"`
 	}{"listening", Version, g.config.Path, addr.String(), base + "/v1", base, g.config.Logs.File, g.keys.Names(),
-		adminFile, once(adminKey, adminFresh), clientFile, once(clientKey, clientFresh), g.proxy.Providers()})
+		adminFile, once(adminKey, adminFresh), clientFile, once(clientKey, clientFresh), g.providers()})
 	if err != nil {
 		panic(err) // plain strings always encode
 	}
@@ -79,7 +79,7 @@ func (g *gateway) bannerText(addr net.Addr, base string) string {
 		row("admin key", key+"  (for you; shown once, kept in "+file+")")
 	}
 	name := "providers"
-	for _, p := range g.proxy.Providers() {
+	for _, p := range g.providers() {
 		state := p.State
 		if p.Reason != "" {
 			state += " (" + p.Reason + ")"

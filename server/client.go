@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"proxycast/logs"
+	"proxycast/server/config"
 )
 
 // The command line's side of a running gateway: its state, its service, its log.
@@ -24,14 +25,14 @@ import (
 // Client calls the gateway that a config describes, from the same machine.
 type Client struct {
 	base string
-	key  string // of an admin; "": the config has none in plain text
+	keys []string // of admins, that the config has in plain text; the one that was accepted is the first
 	http http.Client
 }
 
 // answerTimeout is what a gateway has to begin its answer: one that takes longer hangs.
 const answerTimeout = 10 * time.Second
 
-// NewClient finds the address and an admin key of the gateway of cfg.
+// NewClient finds the address and the admin keys of the gateway of cfg.
 func NewClient(cfg *Config) *Client {
 	c := &Client{base: cfg.Server.URL()}
 	// The certificate names the public host; the call goes to this machine.
@@ -40,22 +41,7 @@ func NewClient(cfg *Config) *Client {
 		DialContext:     (&net.Dialer{Timeout: answerTimeout}).DialContext, TLSHandshakeTimeout: answerTimeout, ResponseHeaderTimeout: answerTimeout,
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // nobody else gets the key
-	files := []string{cfg.Auth.AdminKeyFile}
-	for _, k := range cfg.Auth.Keys {
-		switch {
-		case k.Admin && k.Key != "":
-			c.key = k.Key
-			return c
-		case k.Admin && k.KeyFile != "":
-			files = append(files, k.KeyFile)
-		}
-	}
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil {
-			c.key = strings.TrimSpace(string(text))
-			return c
-		}
-	}
+	c.keys = cfg.Auth.AdminKeys()
 	return c
 }
 
@@ -68,11 +54,24 @@ func (c *Client) Ready(ctx context.Context) error {
 	return res.Body.Close()
 }
 
-// Steer has the gateway stop, start, restart or reload, and returns its state then.
-func (c *Client) Steer(ctx context.Context, verb string) (state string, err error) {
-	var answer struct{ State string }
+// Steer has the gateway stop, start, restart or reload, and returns its state then, and what of a config that it has read
+// anew should not be.
+func (c *Client) Steer(ctx context.Context, verb string) (state string, warnings []string, err error) {
+	var answer struct {
+		State    string
+		Warnings config.Faults
+	}
 	err = c.ask(ctx, http.MethodPost, "/_service/"+verb, &answer)
-	return answer.State, err
+	return answer.State, told(answer.Warnings), err
+}
+
+// told returns faults of the gateway's config file for a terminal.
+func told(faults config.Faults) (lines []string) {
+	for _, f := range faults {
+		f.File = "config"
+		lines = append(lines, printable(f.String()))
+	}
+	return lines
 }
 
 // Status returns a few lines on the state of the gateway.
@@ -94,6 +93,9 @@ func (c *Client) Status(ctx context.Context) (string, error) {
 	if st.ReloadFault != nil {
 		fmt.Fprintf(&b, "the last reload failed, the old config is in force:\n%s\n", printable(*st.ReloadFault))
 	}
+	for _, w := range told(st.Warnings) {
+		fmt.Fprintf(&b, "warning: %s\n", w)
+	}
 	if len(st.NeedRestart) > 0 {
 		fmt.Fprintf(&b, "waiting for a restart: %s\n", strings.Join(st.NeedRestart, ", "))
 	}
@@ -110,9 +112,24 @@ func (c *Client) ask(ctx context.Context, method, path string, answer any) error
 	return json.NewDecoder(res.Body).Decode(answer)
 }
 
-// call sends a request without a body and with the admin key. An answer that is not 200 is
-// errAnswer with the gateway's words.
-func (c *Client) call(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
+// call sends a request without a body and with an admin key: what the config knows of keys may be older or newer than the
+// gateway, so that the next is tried where one is refused. An answer that is not 200 is errAnswer with the gateway's words.
+func (c *Client) call(ctx context.Context, method, path string, header http.Header) (res *http.Response, err error) {
+	if len(c.keys) == 0 {
+		return c.callAs(ctx, "", method, path, header)
+	}
+	for i, key := range c.keys {
+		res, err = c.callAs(ctx, key, method, path, header)
+		if !errors.Is(err, errKey) {
+			c.keys[0], c.keys[i] = c.keys[i], c.keys[0]
+			break
+		}
+	}
+	return res, err
+}
+
+// callAs does what call does, with a key unless it is "". errKey is that it was refused.
+func (c *Client) callAs(ctx context.Context, key, method, path string, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
 		return nil, err
@@ -120,8 +137,8 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	if c.key != "" {
-		req.Header.Set("Authorization", "Bearer "+c.key)
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -135,11 +152,17 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 	if json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer) != nil || answer.Error.Message == "" {
 		answer.Error.Message = res.Status
 	}
+	if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
+		return nil, fmt.Errorf("%w: %s", errKey, answer.Error.Message)
+	}
 	return nil, fmt.Errorf("%w: %s", errAnswer, answer.Error.Message)
 }
 
-// errAnswer is an answer of the gateway's that is an error.
-var errAnswer = errors.New("the gateway refused")
+// errAnswer is an answer of the gateway's that is an error; errKey is one to the key.
+var (
+	errAnswer = errors.New("the gateway refused")
+	errKey    = fmt.Errorf("%w", errAnswer)
+)
 
 // Logs prints the records that query chooses to w, the oldest first: as a table
 // for a person, else as JSON lines. A format that query names is copied as the gateway

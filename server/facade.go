@@ -16,6 +16,11 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	return config.Load(path, getenv)
 }
 
+// Salvage does what Load does, but returns beside the faults what could be decoded in spite of them.
+func Salvage(path string, getenv func(string) (string, bool)) (*Config, error) {
+	return config.Salvage(path, getenv)
+}
+
 // ReadConfig returns the text of a config file, as Load reads it.
 func ReadConfig(path string) ([]byte, error) {
 	text, _, err := config.ReadFile(path)

@@ -3,9 +3,9 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 
 	"proxycast/auth"
@@ -36,7 +36,18 @@ func (s *Server) ReloadFile() error {
 	if err != nil {
 		return err
 	}
-	return s.Reload(cfg)
+	err = s.Reload(cfg)
+	if err == nil {
+		warn(cfg)
+	}
+	return err
+}
+
+// warn tells the operator what of a config in force should not be.
+func warn(cfg *Config) {
+	if len(cfg.Warnings) > 0 {
+		log.Print("warning: " + strings.Join(cfg.Warnings, "\nwarning: "))
+	}
 }
 
 // loadFile reads the config file again.
@@ -71,6 +82,7 @@ func (s *Server) Reload(cfg *Config) error {
 	if err == nil {
 		s.gateway.Store(g)
 	}
+	err = masked(err, cfg)
 	s.noteReload(err)
 	return err
 }
@@ -84,17 +96,15 @@ func (s *Server) renewCertificate(files config.TLS) error {
 	return err
 }
 
-// Check tells what would keep a config from being put in force, beyond what Load has told: the files that it names.
+// Check tells what would keep a config from being put in force, beyond what Load has told: the files that it names. It
+// makes and changes none.
 func Check(cfg *Config) error {
-	faults := []error{cfg.Auth.CheckFiles()}
+	faults := []error{cfg.Auth.CheckFiles(), cfg.Logs.CheckFile()}
 	if cfg.Server.TLS.Cert != "" {
 		_, err := loadCertificate(cfg.Server.TLS)
 		faults = append(faults, err)
 	}
-	if info, err := os.Stat(cfg.Logs.File); err == nil && !info.Mode().IsRegular() {
-		faults = append(faults, fmt.Errorf("logs: file: %s is not a regular file", cfg.Logs.File))
-	}
-	return errors.Join(faults...)
+	return masked(errors.Join(faults...), cfg)
 }
 
 // errOpen refuses to switch keys off while other machines can reach the listener.
@@ -113,7 +123,11 @@ func (s *Server) Restart() error {
 	request := restart{cfg, make(chan error, 1)}
 	select {
 	case s.restarts <- request:
-		return <-request.done
+		err := <-request.done
+		if err == nil {
+			warn(cfg)
+		}
+		return err
 	case <-s.stopping.Done():
 		return errShutdown
 	}

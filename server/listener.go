@@ -108,7 +108,10 @@ func (s *Server) tidy(before int64) int64 {
 // apply puts cfg in force in all its parts, or in none of them. It returns the listener
 // that accepts from now on, which is the present one unless the listener changes.
 func (s *Server) apply(now *listener, cfg *Config) (next *listener, err error) {
-	defer func() { s.noteReload(err) }()
+	defer func() {
+		err = masked(err, cfg)
+		s.noteReload(err)
+	}()
 	old := s.loaded.Load()
 	g, err := s.compile(cfg, s.gateway.Load(), cfg.Server.Host)
 	if err != nil {

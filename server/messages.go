@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -90,6 +91,7 @@ func (m *Messages) admit(now time.Time) bool {
 
 // maskOf returns what replaces secrets by a mask; a short one is a word.
 func maskOf(secrets []string) *strings.Replacer {
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 	var pairs []string
 	for _, secret := range secrets {
 		if len(secret) >= shortestMasked {
@@ -97,6 +99,23 @@ func maskOf(secrets []string) *strings.Replacer {
 		}
 	}
 	return strings.NewReplacer(pairs...)
+}
+
+// maskedError is an error whose text hides the secrets of the config that it comes of.
+type maskedError struct {
+	error
+	text string
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.error }
+
+// masked hides the secrets of cfg, and what its references stand for, in an error: a file's name may be one.
+func masked(err error, cfg *Config) error {
+	if err == nil || cfg == nil {
+		return err
+	}
+	return &maskedError{err, maskOf(cfg.Secrets()).Replace(err.Error())}
 }
 
 // Mask masks the secrets of the config in force.

@@ -31,13 +31,18 @@ func (x *exchange) sendState() {
 	x.sendJSON(http.StatusOK, map[string]string{"state": x.server.state()})
 }
 
+// sendReloaded answers that the config of the file is in force.
+func (x *exchange) sendReloaded() {
+	x.sendJSON(http.StatusOK, map[string]any{"state": x.server.state(), "warnings": x.server.gateway.Load().config.Warned()})
+}
+
 // reloadService answers POST /_service/reload.
 func reloadService(x *exchange, r *http.Request) {
 	if err := x.server.ReloadFile(); err != nil {
 		x.failConfig(http.StatusBadRequest, err)
 		return
 	}
-	x.sendState()
+	x.sendReloaded()
 }
 
 // restartService answers POST /_service/restart.
@@ -46,7 +51,7 @@ func restartService(x *exchange, r *http.Request) {
 		x.failConfig(http.StatusBadRequest, err)
 		return
 	}
-	x.sendState()
+	x.sendReloaded()
 }
 
 // newKey answers POST /_keys: a key, and the config entry that admits it.
@@ -68,7 +73,9 @@ func testProvider(x *exchange, r *http.Request) {
 		x.fail(dialect.Failure{Status: http.StatusBadRequest, Code: "invalid_body", Message: `send {} or {"model": "…"}`}, nil)
 		return
 	}
-	x.sendJSON(http.StatusOK, x.gateway.proxy.Test(r.Context(), r.PathValue("name"), form.Model))
+	result := x.gateway.proxy.Test(r.Context(), r.PathValue("name"), form.Model)
+	result.Error = x.gateway.mask.Replace(result.Error)
+	x.sendJSON(http.StatusOK, result)
 }
 
 // GenerateKey makes a key and the entry of auth.keys that admits it, which holds

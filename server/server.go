@@ -68,7 +68,7 @@ func New(cfg *Config, store *logs.Store) (*Server, error) {
 	s.mux = s.routes()
 	g, err := s.compile(cfg, &gateway{}, cfg.Server.Host)
 	if err != nil {
-		return nil, err
+		return nil, masked(err, cfg)
 	}
 	s.store.Store(store)
 	s.loaded.Store(cfg)
@@ -81,7 +81,7 @@ func New(cfg *Config, store *logs.Store) (*Server, error) {
 func Open(cfg *Config) (*Server, error) {
 	store, err := openLog(cfg)
 	if err != nil {
-		return nil, err
+		return nil, masked(err, cfg)
 	}
 	s, err := New(cfg, store)
 	if err != nil {

@@ -41,13 +41,18 @@ func start(t *testing.T, config string) *gateway {
 	if g.server, err = server.New(cfg, store); err != nil {
 		t.Fatal(err)
 	}
+	g.serve(store)
+	return g
+}
+
+// serve has the server listen until the test ends.
+func (g *gateway) serve(store *logs.Store) {
 	listener := httptest.NewServer(g.server)
 	g.url = listener.URL
-	t.Cleanup(func() {
+	g.t.Cleanup(func() {
 		listener.Close()
 		store.Close()
 	})
-	return g
 }
 
 func (g *gateway) load(config string) *server.Config {

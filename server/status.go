@@ -2,11 +2,13 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
 	"time"
 
+	"proxycast/server/config"
 	"proxycast/upstream"
 	"proxycast/upstream/dialect"
 )
@@ -34,6 +36,7 @@ type status struct {
 	ClientKey   string            `json:"client_key_file,omitempty"`
 	ReloadFault *string           `json:"reload_fault"` // of the last reload; null: it was good
 	NeedRestart []string          `json:"need_restart"` // changed settings that wait for one
+	Warnings    config.Faults     `json:"warnings"`     // what of the config in force should not be
 	ConfigPath  string            `json:"config_path"`
 	Config      json.RawMessage   `json:"config"` // in force, secrets masked
 }
@@ -50,7 +53,7 @@ func showStatus(x *exchange, r *http.Request) {
 		Keys: g.keyStates(), Providers: s.providerStates(g), Aliases: aliases(g.config.Upstream.Models),
 		OpenAI: s.baseURL() + "/v1", Anthropic: s.baseURL(), AdminKey: adminFile, ClientKey: clientFile,
 		ReloadFault: s.reloadFault.Load(), NeedRestart: append([]string{}, s.NeedRestart()...),
-		ConfigPath: g.config.Path, Config: g.config.Shown(),
+		Warnings: g.config.Warned(), ConfigPath: g.config.Path, Config: g.config.Shown(),
 	})
 }
 
@@ -82,6 +85,9 @@ func (g *gateway) keyStates() []keyState {
 			switch {
 			case c.Key != "":
 				k.Masked = maskedKey(c.Key)
+				if text, ok := g.config.Written(fmt.Sprintf("auth.keys[%d].key", i)); ok {
+					k.Masked = reference(text)
+				}
 			case c.KeySHA256 != "":
 				k.Masked = "sha256:" + c.KeySHA256[:min(4, len(c.KeySHA256))] + "…"
 			default:
@@ -98,6 +104,14 @@ func (g *gateway) keyStates() []keyState {
 		states = append(states, k)
 	}
 	return states
+}
+
+// reference returns text if it is one reference, and hides any other.
+func reference(text string) string {
+	if name, ok := strings.CutPrefix(text, "${"); ok && strings.Index(name, "}") == len(name)-1 {
+		return text
+	}
+	return "…"
 }
 
 // maskedKey shows enough of a key for its owner to recognise it.
@@ -117,8 +131,23 @@ type providerState struct {
 
 func (s *Server) providerStates(g *gateway) []providerState {
 	var states []providerState
-	for i, state := range g.proxy.Providers() {
-		states = append(states, providerState{state, append([]string{}, g.config.Upstream.Providers[i].Models...), s.metrics.lastError(state.Name)})
+	for i, state := range g.providers() {
+		last := s.metrics.lastError(state.Name)
+		if last != nil {
+			last.Text = g.mask.Replace(last.Text)
+		}
+		states = append(states, providerState{state, append([]string{}, g.config.Upstream.Providers[i].Models...), last})
+	}
+	return states
+}
+
+// providers returns the state of each provider. An address with references shows as it is written, without its query.
+func (g *gateway) providers() []upstream.ProviderState {
+	states := g.proxy.Providers()
+	for i := range states {
+		if text, ok := g.config.Written(fmt.Sprintf("upstream.providers[%d].base_url", i)); ok {
+			states[i].BaseURL, _, _ = strings.Cut(text, "?")
+		}
 	}
 	return states
 }

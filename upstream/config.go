@@ -37,14 +37,14 @@ type TargetConfig struct {
 // ProviderConfig is one provider.
 type ProviderConfig struct {
 	Name           string            `json:"name" doc:"The provider's name in provider/model, in the log and in /api/provider/NAME."`
-	Type           string            `json:"type" enum:"openai,anthropic,demo" doc:"The dialect that it speaks."`
-	BaseURL        string            `json:"base_url,omitempty" doc:"openai: an empty path gets /v1, any other is used as given. anthropic: /v1 is appended unless the path ends in it. Absent: the vendor's own address."`
+	Type           string            `json:"type" address:"true" enum:"openai,anthropic,demo" doc:"The dialect that it speaks."`
+	BaseURL        string            `json:"base_url,omitempty" refs:"true" address:"true" doc:"openai: an empty path gets /v1, any other is used as given. anthropic: /v1 is appended unless the path ends in it. Absent: the vendor's own address."`
 	APIKey         string            `json:"api_key,omitempty" secret:"true" unset:"Missing" doc:"The credential, best as ${ENV}. While the variable is unset the provider is disabled."`
 	APIKeys        []string          `json:"api_keys,omitempty" secret:"true" unset:"Missing" doc:"Several credentials, used in turn."`
 	Models         []string          `json:"models,omitempty" doc:"The models that it serves, * is a wildcard. Empty: reached by alias or provider/model only."`
 	Headers        map[string]string `json:"headers,omitempty" secret:"true" doc:"Headers to add to each request."`
 	StreamUsage    bool              `json:"stream_usage" default:"true" doc:"Ask OpenAI chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
-	Proxy          string            `json:"proxy,omitempty" secret:"true" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
+	Proxy          string            `json:"proxy,omitempty" secret:"true" address:"self" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
 	MaxConcurrency int               `json:"max_concurrency,omitempty" min:"0" max:"1000000" doc:"Calls at a time. Four times as many wait, further ones go elsewhere or are refused. 0: no limit."`
 	Timeouts       Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
 
@@ -80,16 +80,18 @@ var providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // Check reports what is wrong with c: fault for what cannot run, warn for what
 // should not. path is relative to the section, as in "providers[0].name".
 func (c Config) Check(fault, warn func(path, message string)) {
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for i, p := range c.Providers {
 		at := fmt.Sprintf("providers[%d]", i)
+		first, known := seen[p.Name]
 		switch {
 		case !providerName.MatchString(p.Name):
 			fault(at+".name", "a provider needs a name of letters, digits, '.', '_' and '-'")
-		case seen[p.Name]:
-			fault(at+".name", fmt.Sprintf("two providers are named %q", p.Name))
+		case known:
+			fault(at+".name", fmt.Sprintf("two providers are named alike: providers[%d] has this name too", first))
+		default:
+			seen[p.Name] = i
 		}
-		seen[p.Name] = true
 		p.check(at, fault, warn)
 	}
 	for _, pattern := range slices.Sorted(maps.Keys(c.Models)) {
@@ -117,7 +119,7 @@ func (c Config) checkRoute(pattern string, fault func(path, message string)) {
 		case !found || model == "":
 			fault(at, fmt.Sprintf("an alias points at provider/model, as in %q", "demo/demo-1"))
 		case !known:
-			fault(at, fmt.Sprintf("unknown provider %q%s", provider, namesHint(c.Providers)))
+			fault(at, "unknown provider"+quoted(provider)+namesHint(c.Providers))
 		case strings.Contains(model, "*") && model != "*":
 			fault(at, "the target's model is a name, or * alone for the name that was asked for")
 		}
@@ -216,6 +218,17 @@ func baseURL(typ, text string) (*url.URL, error) {
 	}
 	u.Path, u.RawPath = path, ""
 	return u, nil
+}
+
+// shortWord matches what a fault may quote: anything else could be a credential in the wrong place.
+var shortWord = regexp.MustCompile(`^[A-Za-z]{1,10}$`)
+
+// quoted returns a word in quotes, with a space before it, and nothing of any other text.
+func quoted(text string) string {
+	if !shortWord.MatchString(text) {
+		return ""
+	}
+	return fmt.Sprintf(" %q", text)
 }
 
 func namesHint(providers []ProviderConfig) string {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,14 +68,10 @@ func proxyOf(text string, base *url.URL) (*url.URL, error) {
 		return nil, nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 		return nil, fmt.Errorf("expected an http://, https:// or socks5:// URL, or none")
 	}
-	switch u.Scheme {
-	case "http", "https", "socks5", "socks5h":
-		return u, nil
-	}
-	return nil, fmt.Errorf("proxy scheme %q is not one of http, https, socks5", u.Scheme)
+	return u, nil
 }
 
 // dialer makes connections to a provider. One limit covers all that it takes until a connection can be used: TCP,

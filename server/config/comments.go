@@ -15,9 +15,8 @@ const shortestQuoted = 6
 var (
 	// commentString matches a string in a comment, and the colon that makes it a key.
 	commentString = regexp.MustCompile(`"((?:\\.|[^"\\\n])*)"(\s*:)?`)
-	// credentialShape matches what is written like a credential: a vendor's prefix, or
-	// a long run of letters and digits.
-	credentialShape = regexp.MustCompile(`\b(?:sk|pk|pc|rk|gsk|xai|key|ghp|hf|AIza|Bearer )[-_A-Za-z0-9+/=]{8,}|[A-Za-z0-9_]{20,}`)
+	// bearer matches a credential by the word before it.
+	bearer = regexp.MustCompile(`\bBearer [-._A-Za-z0-9+/=~]*[0-9][-._A-Za-z0-9+/=~]*`)
 )
 
 // maskComment returns a comment without what may be a secret: the values of the
@@ -35,17 +34,12 @@ func maskComment(comment string, values []string) string {
 		case isKey:
 			key = value
 			return text
-		case plainKeys[key], value == "", onlyReferences.MatchString(value):
+		case plainKeys[key], value == "", isOpen(value):
 			return text
 		}
 		return secretMask
 	})
-	return credentialShape.ReplaceAllStringFunc(comment, func(word string) string {
-		if !strings.ContainsAny(word, "0123456789") {
-			return word
-		}
-		return "***"
-	})
+	return hideCredentials(bearer.ReplaceAllString(comment, "Bearer ***"))
 }
 
 // plainKeys are the keys whose values are no secrets, wherever they stand.

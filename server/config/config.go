@@ -36,13 +36,16 @@ type Config struct {
 	Dir      string   `json:"-"` // its folder: relative paths start here, runtime data goes to Dir/data
 	Warnings []string `json:"-"` // what should not be, as file:line:column: path: message, in the file's order
 
-	file   string // as Load was given it
-	getenv func(string) (string, bool)
+	file     string // as Load was given it
+	getenv   func(string) (string, bool)
+	written  map[string]string // the text of each path whose references are resolved
+	resolved []string          // what the references stand for
+	warned   Faults            // the Warnings
 }
 
 // Settings is the "server" section of config.json.
 type Settings struct {
-	Host             string        `json:"host" default:"127.0.0.1" doc:"The address to listen on: an IP address or a host name. Beyond loopback auth must be on."`
+	Host             string        `json:"host" refs:"true" default:"127.0.0.1" doc:"The address to listen on: an IP address or a host name. Beyond loopback auth must be on."`
 	Port             int           `json:"port" default:"9090" min:"0" max:"65535" doc:"The port to listen on. 0 picks a free one."`
 	Hosts            []string      `json:"hosts" doc:"Further host names by which clients may address a loopback listener."`
 	TrustedProxies   []string      `json:"trusted_proxies" doc:"Addresses (CIDR, or one address) of proxies before the gateway. From these the right-most address of X-Forwarded-For that is not among them counts as the client's."`
@@ -67,6 +70,16 @@ const MaxBytes = 4 << 20
 // os.LookupEnv. Whatever is wrong with the content is returned at once, as
 // Faults that name the file as path does.
 func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
+	cfg, err := Salvage(path, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// Salvage does what Load does, but returns beside Faults what could be decoded in spite of them, with defaults for the rest.
+// That is for finding the gateway that runs, not for running one.
+func Salvage(path string, getenv func(string) (string, bool)) (*Config, error) {
 	text, mode, err := ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w; to start with the defaults, write {} into it", path, fs.ErrNotExist)
@@ -82,13 +95,17 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	root, err := parseJSONC(text)
 	faults, warnings := cfg.fill(root, err, mode)
 	if len(faults) > 0 {
-		return nil, locateFindings(path, text, faults)
+		return cfg, locateFindings(path, text, faults)
 	}
-	for _, w := range locateFindings(path, text, warnings) {
+	cfg.warned = locateFindings(path, text, warnings)
+	for _, w := range cfg.warned {
 		cfg.Warnings = append(cfg.Warnings, w.String())
 	}
 	return cfg, nil
 }
+
+// Warned returns the Warnings with their places.
+func (c *Config) Warned() Faults { return append(Faults{}, c.warned...) }
 
 // Reread loads the file that c was made of again.
 func (c *Config) Reread() (*Config, error) { return Load(c.file, c.getenv) }
@@ -102,15 +119,16 @@ func (c *Config) Check(u Unmasked, mode fs.FileMode) (faults, warnings Faults) {
 }
 
 // fill decodes a file that has the mode into c, whose paths are set. root and err are what
-// parseJSONC made of its text.
+// parseJSONC made of its text. Of a text that is no JSON the fault is the only one, whatever else is wrong with it.
 func (c *Config) fill(root *jsonNode, err error, mode fs.FileMode) (faults, warnings []finding) {
-	if syntax := (*jsonSyntaxError)(nil); errors.As(err, &syntax) {
-		return []finding{{at: syntax.at, message: syntax.message}}, nil
-	}
 	d := newDecoder(c.Dir, c.getenv)
 	d.decode(root, configSlot{value: reflect.ValueOf(c).Elem()})
 	c.Auth.AdminKeyFile, c.Auth.ClientKeyFile = filepath.Join(c.Dir, "data", "admin.key"), filepath.Join(c.Dir, "data", "client.key")
 	d.checkSections(c)
+	c.written, c.resolved = d.written, d.resolved
+	if syntax := (*jsonSyntaxError)(nil); errors.As(err, &syntax) {
+		return []finding{{at: syntax.at, message: syntax.message}}, nil
+	}
 	if len(d.secrets) > 0 && runtime.GOOS != "windows" && mode.Perm()&0o044 != 0 {
 		first := d.secrets[0]
 		first.message = "a secret is written out here and others can read the file: chmod 600 it, or write ${NAME} instead"

@@ -24,7 +24,7 @@ const canary = "canary-3f9c2b7d"
 
 func configEnv(name string) (string, bool) {
 	value, ok := map[string]string{
-		"KEY": canary + "-0123456789", "NAME": "dev", "EMPTY": "", "BAD_SIZE": canary,
+		"KEY": canary + "-0123456789", "NAME": "dev", "EMPTY": "",
 		"SIZE": "1MiB", "SPAN": "1d", "TYPE": "demo",
 	}[name]
 	return value, ok
@@ -140,7 +140,16 @@ func TestLoadFaults(t *testing.T) {
 	f(`{"server": {"host": "${HOST:-localhost}"}}`, `config.json:1:21: server.host: a reference is ${NAME}, with letters, digits and _, or ${file:path}`)
 	f(`{"server": {"host": "${}"}}`, `config.json:1:21: server.host: a reference is ${NAME}, with letters, digits and _, or ${file:path}`)
 	f(`{"server": {"host": "${file:}"}}`, `config.json:1:21: server.host: ${file:} names no file`)
-	f(`{"server": {"max_body": "${BAD_SIZE}"}}`, `config.json:1:25: server.max_body: expected a size such as "32MiB" or a number of bytes, got "${BAD_SIZE}"`)
+	const noReference = `${…} is resolved in keys, headers, base_url, proxy, server.host and paths of files, not here`
+	f(`{"server": {"max_body": "${SIZE}"}}`, `config.json:1:25: server.max_body: `+noReference)
+	f(`{"server": {"drain": "${SPAN}"}}`, `config.json:1:22: server.drain: `+noReference)
+	f(`{"server": {"hosts": ["a.example", "${NAME}"]}}`, `config.json:1:36: server.hosts[1]: `+noReference)
+	f(`{"$schema": "$${NAME}"}`, `config.json:1:13: $schema: `+noReference)
+	f(`{"auth": {"keys": [{"name": "${NAME}", "key": "${KEY}", "models": ["${file:/etc/shadow}"]}]}}`,
+		`config.json:1:29: auth.keys[0].name: `+noReference+"\n"+`config.json:1:68: auth.keys[0].models[0]: `+noReference)
+	f(`{"upstream": {"providers": [{"name": "a", "type": "${TYPE}"}]}}`, `config.json:1:51: upstream.providers[0].type: `+noReference)
+	f(`{"upstream": {"models": {"a": "${NAME}/x"}}}`, `config.json:1:31: upstream.models.a: `+noReference)
+	f(`{"upstream": {"models": {"${NAME}": "demo/x"}}}`, `config.json:1:26: upstream.models: `+noReference)
 
 	// What values mean.
 	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "tokens_per_minute": -1}]}}`,
@@ -329,33 +338,40 @@ func TestLoadExpandsReferences(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, "config.json", `{"$schema": `+string(quoted)+`}`)
+		writeFile(t, "config.json", `{"server": {"tls": {"cert": `+string(quoted)+`, "key": "x"}}}`)
 		cfg, err := config.Load("config.json", configEnv)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
-		} else if cfg.Schema != want {
-			t.Errorf("%s gives %q, want %q", text, cfg.Schema, want)
+		} else if got := cfg.Server.TLS.Cert; got != want {
+			t.Errorf("%s gives %q, want %q", text, got, want)
 		}
 	}
-	f(`plain`, "plain")
-	f(`${NAME}`, "dev")
-	f(`<${NAME}|${NAME}>`, "<dev|dev>")
-	f(`$`, "$")
-	f(`a$b$`, "a$b$")
-	f(`$$`, "$")
-	f(`$${NAME}`, "${NAME}")
-	f(`$$${NAME}`, "$dev")
-	f(`${file:secret.txt}`, "from-a-file\r\n")
-	f(`a ${file:`+filepath.Join(dir, "secret.txt")+`}`, "a from-a-file\r\n")
+	f(`/plain`, "/plain")
+	f(`/${NAME}`, "/dev")
+	f(`/<${NAME}|${NAME}>`, "/<dev|dev>")
+	f(`/$`, "/$")
+	f(`/a$b$`, "/a$b$")
+	f(`/$$`, "/$")
+	f(`/$${NAME}`, "/${NAME}")
+	f(`/$$${NAME}`, "/$dev")
+	f(`/${file:secret.txt}`, "/from-a-file\r\n")
+	f(`/a ${file:`+filepath.Join(dir, "secret.txt")+`}`, "/a from-a-file\r\n")
+}
 
-	cfg := loadText(t, `{"upstream": {"models": {"${NAME}": "demo/demo-1"}}}`)
-	if targetsOf(cfg, "${NAME}") != "demo/demo-1×1" {
-		t.Errorf("a key was expanded: %v", cfg.Upstream.Models)
+// Where no reference is resolved, a dollar is a dollar.
+func TestLoadKeepsDollars(t *testing.T) {
+	cfg := loadText(t, `{"auth": {"keys": [{"name": "$", "key": "${KEY}", "models": ["a$b", "$$", "$NAME", "{x}$"]}]}, "upstream": {"models": {"$$": "demo/$$"}}}`)
+	k := cfg.Auth.Keys[0]
+	if k.Name != "$" || !slices.Equal(k.Models, []string{"a$b", "$$", "$NAME", "{x}$"}) || targetsOf(cfg, "$$") != "demo/$$×1" {
+		t.Errorf("the key is %+v, the aliases are %v", k, cfg.Upstream.Models)
 	}
 }
 
 func TestLoadReferencedFileFaults(t *testing.T) {
-	dir := writeConfig(t, `{"server": {"hosts": ["${file:gone}", "${file:empty}", "${file:big}", "${file:bad}", "${file:two\nlines}"], "drain": "${file:bad}"}}`)
+	provider := func(name string) string {
+		return `{"name": "p` + name + `", "type": "demo", "proxy": "none", "headers": {"x": "${file:` + name + `}"}}`
+	}
+	writeConfig(t, `{"upstream": {"providers": [`+provider("gone")+", "+provider("empty")+", "+provider("big")+", "+provider("two\\nlines")+`]}, "server": {"host": "${file:bad}"}}`)
 	writeFile(t, "empty", "\n")
 	writeFile(t, "big", strings.Repeat(canary, 64<<10/len(canary)+1))
 	writeFile(t, "bad", canary+" \n")
@@ -363,7 +379,10 @@ func TestLoadReferencedFileFaults(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"server.hosts[0]: ", filepath.Join(dir, "gone"), "empty is empty", "big is larger than 64 KiB", "two lines", `got "${file:bad}"`} {
+	for _, want := range []string{
+		"upstream.providers[0].headers.x: the file of ${file:…} cannot be read: no such file", "providers[1].headers.x: the file of ${file:…} is empty",
+		"providers[2].headers.x: the file of ${file:…} is larger than 64 KiB", "server.host: is neither",
+	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in\n%v", want, err)
 		}

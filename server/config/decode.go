@@ -21,11 +21,14 @@ import (
 //	min, max the least and the greatest number, with a unit where the field has one
 //	path     "true": a file, relative to the config file's folder
 //	secret   "true": the value shows up in no message
+//	refs     "true": references are resolved, as they are in a path and a secret; elsewhere they are refused
+//	address  "true": the secrets of the struct are sent there, so that their masks are void once it changes;
+//	         "self": what is secret of the field itself is sent there alone, and its own mask stays
 //	unset    the field that takes the name of an unset ${NAME}, which is a warning then
 //	short    "true": what is not an object is this field of it
 //	single   "true" on a list: what is not a list is one of a single element
 //
-// On a list or a map, enum, path, secret and unset are about its elements.
+// On a list or a map, enum, path, secret, refs and unset are about its elements.
 
 var (
 	durationType = reflect.TypeFor[time.Duration]()
@@ -57,6 +60,11 @@ func (f configField) isText() bool {
 
 // isSecret reports whether what the field holds shows up in no message and no view.
 func (f configField) isSecret() bool { return f.Tag.Get("secret") == "true" }
+
+// takesReferences reports whether references are resolved in the field of that tag.
+func takesReferences(tag reflect.StructTag) bool {
+	return tag.Get("refs") == "true" || tag.Get("path") == "true" || tag.Get("secret") == "true"
+}
 
 // defaultJSON is the default as the file would have it, nil if there is none.
 func (f configField) defaultJSON() []byte {
@@ -134,12 +142,14 @@ type configDecoder struct {
 	dir              string
 	getenv           func(string) (string, bool)
 	faults, warnings []finding
-	secrets          []finding      // where the file itself holds a secret
-	places           map[string]int // the offset of each path that the file has
+	secrets          []finding         // where the file itself holds a secret
+	places           map[string]int    // the offset of each path that the file has
+	written          map[string]string // the text of each path whose references are resolved
+	resolved         []string          // what the references stand for
 }
 
 func newDecoder(dir string, getenv func(string) (string, bool)) *configDecoder {
-	return &configDecoder{dir: dir, getenv: getenv, places: map[string]int{}}
+	return &configDecoder{dir: dir, getenv: getenv, places: map[string]int{}, written: map[string]string{}}
 }
 
 // place returns the offset of path, or of the nearest above it that the file has.
@@ -156,10 +166,13 @@ func (d *configDecoder) fault(at int, path, format string, args ...any) {
 	d.faults = append(d.faults, finding{at, path, fmt.Sprintf(format, args...)})
 }
 
-// refuseText is the fault of a string of the wrong form. It is quoted as
-// written: what ${NAME} stands for may be a secret.
+// refuseText is the fault of a string of the wrong form.
 func (d *configDecoder) refuseText(n *jsonNode, s configSlot, expected string) {
-	d.fault(n.at, s.path, "expected %s, got %q", expected, n.text)
+	got := "a text of another form"
+	if quotable(n.text) {
+		got = strconv.Quote(n.text)
+	}
+	d.fault(n.at, s.path, "expected %s, got %s", expected, got)
 }
 
 // decode fills s from n by the type of s.
@@ -228,7 +241,7 @@ func (d *configDecoder) structure(n *jsonNode, s configSlot) {
 		if slot, ok := slots[m.key]; ok {
 			d.decode(m.value, slot)
 		} else {
-			d.fault(m.at, joinKey(s.path, m.key), "unknown field%s", didYouMean(m.key, keys))
+			d.fault(m.at, s.nameOf(m.key), "unknown field%s", didYouMean(m.key, keys))
 		}
 	}
 }
@@ -253,7 +266,7 @@ func (d *configDecoder) members(n *jsonNode, s configSlot) iter.Seq[jsonMember] 
 		seen := map[string]bool{}
 		for _, m := range n.members {
 			if seen[m.key] {
-				d.fault(m.at, joinKey(s.path, m.key), "this key is given twice")
+				d.fault(m.at, s.nameOf(m.key), "this key is given twice")
 			} else if !yield(m) {
 				return
 			}
@@ -262,11 +275,23 @@ func (d *configDecoder) members(n *jsonNode, s configSlot) iter.Seq[jsonMember] 
 	}
 }
 
+// nameOf is the path of a key of s for a message. A key that s does not have may be a secret.
+func (s configSlot) nameOf(key string) string {
+	if s.value.Kind() == reflect.Struct && !plainKey.MatchString(key) {
+		key = "***"
+	}
+	return joinKey(s.path, key)
+}
+
 // table fills a map of string keys.
 func (d *configDecoder) table(n *jsonNode, s configSlot) {
 	t := s.value.Type()
 	s.value.Set(reflect.MakeMap(t))
 	for m := range d.members(n, s) {
+		if strings.Contains(m.key, "${") {
+			d.fault(m.at, s.path, noReference)
+			continue
+		}
 		element := reflect.New(t.Elem()).Elem()
 		d.decode(m.value, configSlot{element, joinKey(s.path, m.key), s.tag, s.missing})
 		s.value.SetMapIndex(reflect.ValueOf(m.key), element)

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -44,6 +45,7 @@ func expandReferences(text, dir string, getenv func(string) (string, bool)) (exp
 				return x, err
 			}
 			out.WriteString(content)
+			x.values = append(x.values, content)
 			continue
 		}
 		if !isVariable(name) {
@@ -53,6 +55,8 @@ func expandReferences(text, dir string, getenv func(string) (string, bool)) (exp
 		value, _ := getenv(name)
 		if value == "" {
 			x.unset = append(x.unset, name)
+		} else {
+			x.values = append(x.values, value)
 		}
 		out.WriteString(value)
 	}
@@ -62,6 +66,7 @@ func expandReferences(text, dir string, getenv func(string) (string, bool)) (exp
 type expansion struct {
 	text    string
 	literal bool     // nothing came from elsewhere
+	values  []string // what came from elsewhere
 	unset   []string // the variables that are unset or empty; text lacks them
 }
 
@@ -73,7 +78,7 @@ func isVariable(name string) bool {
 const maxReferencedFile = 64 << 10
 
 // readReferenced returns the content of a file without its one line end. An empty file is
-// an error, like an unset variable.
+// an error, like an unset variable. No error quotes path, where someone may have put a secret.
 func readReferenced(path, dir string) (string, error) {
 	if path == "" {
 		return "", errors.New("${file:} names no file")
@@ -84,15 +89,23 @@ func readReferenced(path, dir string) (string, error) {
 	content, _, err := auth.ReadFile(path, maxReferencedFile)
 	switch {
 	case errors.Is(err, auth.ErrNotRegular):
-		return "", fmt.Errorf("%s is not a regular file", path)
+		return "", errors.New("the file of ${file:…} is not a regular file")
 	case errors.Is(err, auth.ErrTooLarge):
-		return "", fmt.Errorf("%s is larger than 64 KiB", path)
+		return "", errors.New("the file of ${file:…} is larger than 64 KiB")
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("the file of ${file:…} cannot be read: %w; a relative path starts at the config file's folder", reasonOf(err))
 	}
 	value := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	if value == "" {
-		return "", fmt.Errorf("%s is empty", path)
+		return "", errors.New("the file of ${file:…} is empty")
 	}
 	return value, nil
+}
+
+// reasonOf returns err without the file that it names.
+func reasonOf(err error) error {
+	if named := (*fs.PathError)(nil); errors.As(err, &named) {
+		return named.Err
+	}
+	return err
 }

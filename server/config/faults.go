@@ -48,7 +48,8 @@ type finding struct {
 	path, message string
 }
 
-// locateFindings sorts found by place and turns offsets in text into lines and columns.
+// locateFindings sorts found by place and turns offsets in text into lines and columns. What is written like a credential
+// becomes a mask: a name of the file may be one.
 func locateFindings(file string, text []byte, found []finding) Faults {
 	slices.SortStableFunc(found, func(a, b finding) int { return cmp.Compare(a.at, b.at) })
 	faults := make(Faults, len(found))
@@ -65,7 +66,7 @@ func locateFindings(file string, text []byte, found []finding) Faults {
 			between = between[end+1:]
 		}
 		column += utf8.RuneCount(between)
-		faults[i] = Fault{file, line, column, oneLine(f.path), oneLine(f.message)}
+		faults[i] = Fault{file, line, column, oneLine(hideCredentials(f.path)), oneLine(hideCredentials(f.message))}
 	}
 	return faults
 }

@@ -18,15 +18,16 @@ const (
 
 // parseJSONC reads one JSON value (RFC 8259). Beyond the standard it accepts a
 // byte order mark, // and /* */ comments and trailing commas, and no more.
-// The error is a *jsonSyntaxError.
+// The error is a *jsonSyntaxError; the root then has what stands before it, and is an object whatever the text is.
 func parseJSONC(text []byte) (root *jsonNode, err error) {
+	root = &jsonNode{}
 	defer func() { // the parser panics with the first error
 		if p := recover(); p != nil {
 			syntax, ok := p.(*jsonSyntaxError)
 			if !ok {
 				panic(p)
 			}
-			root, err = nil, syntax
+			root.kind, err = jsonObject, syntax
 		}
 	}()
 	p := &jsonParser{text: string(text)}
@@ -40,7 +41,7 @@ func parseJSONC(text []byte) (root *jsonNode, err error) {
 	if p.at == len(p.text) {
 		p.fail(p.at, "the file is empty; {} is enough")
 	}
-	root = p.value(1)
+	p.value(root, 1)
 	p.space()
 	if p.at < len(p.text) {
 		p.unexpected("the end of the file")
@@ -163,22 +164,26 @@ func (p *jsonParser) comment(n int) {
 	p.at += n
 }
 
-// value reads the value that begins at the next byte, depth levels deep.
-func (p *jsonParser) value(depth int) *jsonNode {
+// value reads the value that begins at the next byte, depth levels deep, into n.
+func (p *jsonParser) value(n *jsonNode, depth int) {
 	if p.at == len(p.text) {
 		p.unexpected("a value")
 	}
 	if depth > maxJSONDepth {
 		p.fail(p.at, "nested deeper than %d levels", maxJSONDepth)
 	}
-	n := &jsonNode{at: p.at}
+	n.at = p.at
 	switch c := p.text[p.at]; {
 	case c == '{':
 		n.kind = jsonObject
-		p.sequence('}', func() { n.members = append(n.members, p.member(depth+1)) })
+		p.sequence('}', func() { p.member(n, depth+1) })
 	case c == '[':
 		n.kind = jsonList
-		p.sequence(']', func() { n.items = append(n.items, p.value(depth+1)) })
+		p.sequence(']', func() {
+			item := &jsonNode{}
+			n.items = append(n.items, item)
+			p.value(item, depth+1)
+		})
 	case c == '"':
 		n.kind, n.text = jsonString, p.quoted()
 	case c == '-' || '0' <= c && c <= '9':
@@ -200,7 +205,6 @@ func (p *jsonParser) value(depth int) *jsonNode {
 		}
 	}
 	n.end = p.at
-	return n
 }
 
 // sequence reads what stands between the bracket that comes next and closer: elements
@@ -224,9 +228,9 @@ func (p *jsonParser) sequence(closer byte, element func()) {
 	}
 }
 
-// member reads a key and its value.
-func (p *jsonParser) member(depth int) jsonMember {
-	m := jsonMember{at: p.at}
+// member reads a key of n and its value.
+func (p *jsonParser) member(n *jsonNode, depth int) {
+	m := jsonMember{at: p.at, value: &jsonNode{}}
 	if p.text[p.at] != '"' {
 		p.unexpected(`a key in double quotes or "}"`)
 	}
@@ -236,8 +240,8 @@ func (p *jsonParser) member(depth int) jsonMember {
 		p.unexpected(`":" after the key`)
 	}
 	p.space()
-	m.value = p.value(depth)
-	return m
+	n.members = append(n.members, m)
+	p.value(m.value, depth)
 }
 
 // quoted reads the string whose opening quote comes next.

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -24,13 +25,14 @@ type token struct {
 	id       string // which one it is, in a way that outlives moves: auth.keys{ci}.key; of a comment: what is shown
 	from, to int    // a string with its quotes
 	value    string // of a string
+	address  string // where it is sent
 	shown    string // what stands in its place
 }
 
 // Mask returns the text of a config file with masks. A text that cannot be parsed is
 // an error: any part of it could be a secret.
 func Mask(text []byte) ([]byte, error) {
-	secrets, err := secretTokens(text, onlyReferences.MatchString)
+	secrets, err := secretTokens(text, isOpen)
 	if err != nil {
 		return nil, err
 	}
@@ -38,23 +40,22 @@ func Mask(text []byte) ([]byte, error) {
 }
 
 // Shown returns the config as JSON in the form of the file, with masks: defaults are
-// filled in, and references are resolved.
+// filled in, and references stand as they are written.
 func (c *Config) Shown() json.RawMessage {
-	text, err := json.Marshal(fileForm(reflect.ValueOf(*c)))
-	if err != nil {
-		panic("config: " + err.Error()) // it was made of JSON
-	}
-	secrets, err := secretTokens(text, func(string) bool { return false })
-	if err != nil {
-		panic("config: " + err.Error())
-	}
+	text, secrets := c.secretsInForce(c.written)
 	return replaceTokens(text, secrets)
 }
 
-// Secrets returns what must not be shown of the config in force: the values of its secret fields, and what addresses have
-// of passwords and queries.
-func (c *Config) Secrets() (values []string) {
-	text, err := json.Marshal(fileForm(reflect.ValueOf(*c)))
+// Written returns the text of a field whose references are resolved, as in server.host. ok: it is one.
+func (c *Config) Written(path string) (text string, ok bool) {
+	text, ok = c.written[path]
+	return text, ok
+}
+
+// secretsInForce returns the config as JSON in the form of the file, with the texts of written in their places, and the
+// secrets in it.
+func (c *Config) secretsInForce(written map[string]string) ([]byte, []token) {
+	text, err := json.Marshal(fileForm("", reflect.ValueOf(*c), written))
 	if err != nil {
 		panic("config: " + err.Error()) // it was made of JSON
 	}
@@ -62,6 +63,18 @@ func (c *Config) Secrets() (values []string) {
 	if err != nil {
 		panic("config: " + err.Error())
 	}
+	return text, secrets
+}
+
+// Secrets returns what must not be shown of the config in force: the values of its secret fields, what addresses have
+// of passwords and queries, and what references stand for, unless it is an address of this machine or of a network.
+func (c *Config) Secrets() (values []string) {
+	for _, value := range c.resolved {
+		if _, err := netip.ParseAddr(value); err != nil && !IsLoopback(value) {
+			values = append(values, value)
+		}
+	}
+	_, secrets := c.secretsInForce(nil)
 	for _, s := range secrets {
 		u, err := url.Parse(s.value)
 		if err != nil || u.Host == "" {
@@ -78,9 +91,9 @@ func (c *Config) Secrets() (values []string) {
 	return values
 }
 
-// fileForm returns v as json.Marshal is to write it: by the keys of the file, durations
-// as text.
-func fileForm(v reflect.Value) any {
+// fileForm returns v, which stands at path, as json.Marshal is to write it: by the keys of the file, durations
+// as text, and the texts of written in their places.
+func fileForm(path string, v reflect.Value, written map[string]string) any {
 	switch value := v.Interface().(type) {
 	case time.Duration:
 		return value.String()
@@ -91,23 +104,26 @@ func fileForm(v reflect.Value) any {
 	case reflect.Slice:
 		list := make([]any, v.Len())
 		for i := range list {
-			list[i] = fileForm(v.Index(i))
+			list[i] = fileForm(fmt.Sprintf("%s[%d]", path, i), v.Index(i), written)
 		}
 		return list
 	case reflect.Map:
 		object := map[string]any{}
 		for key, value := range v.Seq2() {
-			object[key.String()] = fileForm(value)
+			object[key.String()] = fileForm(joinKey(path, key.String()), value, written)
 		}
 		return object
 	case reflect.Struct:
 		object := map[string]any{}
 		for _, f := range configFields(v.Type()) {
 			if field := v.FieldByIndex(f.Index); !strings.Contains(f.Tag.Get("json"), ",omit") || !field.IsZero() {
-				object[f.key] = fileForm(field)
+				object[f.key] = fileForm(joinKey(path, f.key), field, written)
 			}
 		}
 		return object
+	}
+	if text, ok := written[path]; ok {
+		return text
 	}
 	return v.Interface()
 }
@@ -123,12 +139,12 @@ func secretTokens(text []byte, open func(string) bool) ([]token, error) {
 	}
 	var secrets []token
 	var values []string
-	walkStrings(root, "", reflect.TypeFor[Config](), false, func(n *jsonNode, id string, secret bool) {
+	walkStrings(root, place{t: reflect.TypeFor[Config]()}, func(n *jsonNode, p place) {
 		isQuery := strings.Contains(n.text, "://") && strings.Contains(n.text, "?")
-		if !isQuery && (!secret || n.text == "" || open(n.text)) {
+		if !isQuery && (!p.secret || n.text == "" || open(n.text)) {
 			return
 		}
-		secrets = append(secrets, token{id: id, from: n.at, to: n.end, value: n.text, shown: secretMask})
+		secrets = append(secrets, token{id: p.id, from: n.at, to: n.end, value: n.text, address: p.address, shown: secretMask})
 		if value := string(text[n.at+1 : n.end-1]); len(value) >= shortestQuoted {
 			values = append(values, value)
 		}
@@ -142,69 +158,13 @@ func secretTokens(text []byte, open func(string) bool) ([]token, error) {
 	return secrets, nil
 }
 
-// walkStrings visits the strings below n, which is to fill a value of type t, in the
-// order of the text. secret tells that n is part of a secret. Where t is nil there is no
-// such value: all below is taken for a secret.
-func walkStrings(n *jsonNode, id string, t reflect.Type, secret bool, visit func(n *jsonNode, id string, secret bool)) {
-	t, secret = longForm(n, t, secret)
-	switch n.kind {
-	case jsonString:
-		visit(n, id, secret)
-	case jsonList:
-		for i, item := range n.items {
-			name := fmt.Sprint(i)
-			for _, m := range item.members {
-				if m.key == "name" && m.value.kind == jsonString {
-					name = m.value.text
-				}
-			}
-			walkStrings(item, id+"{"+name+"}", elementOf(t, reflect.Slice), secret, visit)
-		}
-	case jsonObject:
-		for _, m := range n.members {
-			element, secret := elementOf(t, reflect.Map), secret
-			if t != nil && t.Kind() == reflect.Struct {
-				for _, f := range configFields(t) {
-					if f.key == m.key {
-						element, secret = f.Type, secret || f.isSecret()
-					}
-				}
-			}
-			walkStrings(m.value, joinKey(id, m.key), element, secret, visit)
-		}
-	}
-}
-
-// longForm returns the type that n fills where a field of type t is written, and whether
-// that is secret: a short form fills a field, or an element, of what it stands for.
-func longForm(n *jsonNode, t reflect.Type, secret bool) (reflect.Type, bool) {
-	for t != nil {
-		switch {
-		case t.Kind() == reflect.Struct && t != timeType && n.kind != jsonObject:
-			short, ok := shortField(t)
-			if !ok {
-				return nil, true
-			}
-			t, secret = short.Type, secret || short.isSecret()
-		case t.Kind() == reflect.Slice && n.kind != jsonList:
-			t = t.Elem()
-		default:
-			return t, secret
-		}
-	}
-	return nil, true
-}
-
-// elementOf returns the type of the elements of t, which is to be of that kind, else nil.
-func elementOf(t reflect.Type, kind reflect.Kind) reflect.Type {
-	if t == nil || t.Kind() != kind {
-		return nil
-	}
-	return t.Elem()
-}
-
 // onlyReferences matches a text of references, in which nothing is written out.
 var onlyReferences = regexp.MustCompile(`^(\$\{[^{}]*\}|Bearer )+$`)
+
+// isOpen reports whether the value of a secret field may be shown: it has references only, and no credential for a name.
+func isOpen(text string) bool {
+	return onlyReferences.MatchString(text) && hideCredentials(text) == text
+}
 
 // replaceTokens returns text with what is shown in the place of each of tokens, which it
 // sorts.

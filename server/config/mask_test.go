@@ -143,3 +143,18 @@ func TestShownReferences(t *testing.T) {
 		t.Errorf("it shows as %s", shown)
 	}
 }
+
+// A credential between the braces of a reference is one all the same.
+func TestMaskedReferences(t *testing.T) {
+	const text = `{"upstream": {"providers": [{"name": "p", "type": "demo", "api_keys": ["${sk_live_CANARY0123456789}", "${OPENAI_API_KEY}", "${file:keys/openai.txt}"]}]}}`
+	shown, err := config.Mask([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Replace(text, "${sk_live_CANARY0123456789}", "***", 1); string(shown) != want {
+		t.Errorf("it shows as\n%s", shown)
+	}
+	if u := config.Unmask(shown, []byte(text)); string(u.Text) != text {
+		t.Errorf("came back as\n%s", u.Text)
+	}
+}

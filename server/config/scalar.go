@@ -14,14 +14,25 @@ import (
 	"time"
 )
 
-// text returns the string n with its references resolved; ok: there was nothing to refuse.
+// noReference refuses a reference where none is resolved: what is not secret is shown, and so would be any file.
+const noReference = "${…} is resolved in keys, headers, base_url, proxy, server.host and paths of files, not here"
+
+// text returns the string n, with its references resolved where the field takes any; ok: there was nothing to refuse.
 func (d *configDecoder) text(n *jsonNode, s configSlot) (text string, ok bool) {
+	if !takesReferences(s.tag) {
+		if strings.Contains(n.text, "${") {
+			d.fault(n.at, s.path, noReference)
+			return "", false
+		}
+		return n.text, true
+	}
 	x, err := expandReferences(n.text, d.dir, d.getenv)
 	if err != nil {
 		d.fault(n.at, s.path, "%v", err)
 		return "", false
 	}
 	for _, name := range x.unset {
+		name = hideCredentials(name)
 		if s.missing == nil {
 			d.fault(n.at, s.path, "the variable %s is not set", name)
 			continue
@@ -36,6 +47,10 @@ func (d *configDecoder) text(n *jsonNode, s configSlot) (text string, ok bool) {
 	}
 	if x.literal && s.tag.Get("secret") == "true" && looksSecret(x.text) {
 		d.secrets = append(d.secrets, finding{at: n.at, path: s.path})
+	}
+	if x.text != n.text {
+		d.written[s.path] = n.text
+		d.resolved = append(d.resolved, x.values...)
 	}
 	return x.text, true
 }
@@ -71,12 +86,20 @@ func (d *configDecoder) integer(n *jsonNode, s configSlot) {
 	i, err := strconv.ParseInt(n.text, 10, s.value.Type().Bits())
 	switch {
 	case errors.Is(err, strconv.ErrRange):
-		d.fault(n.at, s.path, "%s is out of range", n.text)
+		d.fault(n.at, s.path, "%s is out of range", shortNumber(n.text))
 	case err != nil:
-		d.fault(n.at, s.path, "expected a whole number, got %s", n.text)
+		d.fault(n.at, s.path, "expected a whole number, got %s", shortNumber(n.text))
 	default:
 		d.bounded(n, s, i)
 	}
+}
+
+// shortNumber returns a number for a message, which does not quote a long one.
+func shortNumber(text string) string {
+	if len(text) > longestNumber {
+		return "a longer one"
+	}
+	return text
 }
 
 // bounded fills a number that must be within the bounds of its field.

@@ -35,6 +35,7 @@ type jsonSchema struct {
 	AnyOf                []*jsonSchema          `json:"anyOf,omitempty"`
 	Enum                 []string               `json:"enum,omitempty"`
 	Pattern              string                 `json:"pattern,omitempty"`
+	Not                  *jsonSchema            `json:"not,omitempty"`
 	Minimum              *int64                 `json:"minimum,omitempty"`
 	Maximum              *int64                 `json:"maximum,omitempty"`
 	Items                *jsonSchema            `json:"items,omitempty"`
@@ -42,24 +43,20 @@ type jsonSchema struct {
 	AdditionalProperties any                    `json:"additionalProperties,omitempty"` // false, or the schema of each
 }
 
-// referencePattern ends a pattern: any string may be given by a reference,
-// whose value no schema can check.
-const referencePattern = `|\$\{`
+// reference is what no string has whose field takes no references.
+var reference = &jsonSchema{Pattern: `\$\{`}
 
 // schemaOf describes a field of type t, or an element of one, by its tag.
 func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	switch {
 	case t == durationType:
-		return &jsonSchema{Type: "string", Pattern: `^([0-9]+d|0|([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+)$` + referencePattern}
+		return &jsonSchema{Type: "string", Pattern: `^([0-9]+d|0|([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+)$`}
 	case t == timeType:
-		return &jsonSchema{Type: "string", Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)$` + referencePattern}
+		return &jsonSchema{Type: "string", Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)$`}
 	case tag.Get("unit") == "bytes":
-		return withBounds(&jsonSchema{Type: []string{"integer", "string"}, Pattern: `^[0-9]+(([KMGT]i?)?B)?$` + referencePattern}, tag)
+		return withBounds(&jsonSchema{Type: []string{"integer", "string"}, Pattern: `^[0-9]+(([KMGT]i?)?B)?$`}, tag)
 	case tag.Get("enum") != "" && t.Kind() == reflect.String:
-		return &jsonSchema{Type: "string", AnyOf: []*jsonSchema{
-			{Enum: strings.Split(tag.Get("enum"), ",")},
-			{Pattern: strings.TrimPrefix(referencePattern, "|")},
-		}}
+		return &jsonSchema{Type: "string", Enum: strings.Split(tag.Get("enum"), ",")}
 	}
 	switch t.Kind() {
 	case reflect.Struct:
@@ -90,7 +87,10 @@ func schemaOf(t reflect.Type, tag reflect.StructTag) *jsonSchema {
 	case reflect.Int, reflect.Int64:
 		return withBounds(&jsonSchema{Type: "integer"}, tag)
 	case reflect.String:
-		return &jsonSchema{Type: "string"}
+		if takesReferences(tag) {
+			return &jsonSchema{Type: "string"}
+		}
+		return &jsonSchema{Type: "string", Not: reference}
 	}
 	panic("config: config.json has no form for " + t.String())
 }

@@ -65,8 +65,13 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	f(string(shipped), true)
 	f(`{}`, true)
 	f(`{"server": {"max_body": "2KB", "max_inflight_bytes": 999999, "drain": "1h2.5s"}}`, true)
-	f(`{"server": {"max_body": "${SIZE}", "drain": "${SPAN}"}, "upstream": {"providers": [{"name": "a", "type": "${TYPE}"}]}}`, true)
-	f(`{"auth": {"keys": [{"name": "${NAME}", "key": "${KEY}", "expires": "2999-01-01T00:00:00Z"}]}}`, true)
+	f(`{"server": {"max_body": "${SIZE}"}}`, false)
+	f(`{"server": {"drain": "${SPAN}"}}`, false)
+	f(`{"upstream": {"providers": [{"name": "a", "type": "${TYPE}"}]}}`, false)
+	f(`{"cors": {"methods": ["${NAME}"]}}`, false)
+	f(`{"upstream": {"models": {"a": "demo/${NAME}"}}}`, false)
+	f(`{"auth": {"keys": [{"name": "${NAME}", "key": "${KEY}"}]}}`, false)
+	f(`{"auth": {"keys": [{"name": "a", "key": "${KEY}", "expires": "2999-01-01T00:00:00Z"}]}, "server": {"host": "${NAME}"}}`, true)
 	f(`{"sever": {}}`, false)
 	f(`{"server": {"port": "1"}}`, false)
 	f(`{"server": {"drain": "1 hour"}}`, false)
@@ -137,6 +142,9 @@ func violations(schema map[string]any, value any, path string) (faults []string)
 	}
 	if types := fmt.Sprint(schema["type"]); schema["type"] != nil && !slices.Contains(strings.Fields(strings.Trim(types, "[]")), kind) {
 		fail("%s is not %s", kind, types)
+	}
+	if not, ok := schema["not"].(map[string]any); ok && len(violations(not, value, path)) == 0 {
+		fail("%v is what it must not be", value)
 	}
 	if enum, ok := schema["enum"].([]any); ok && !slices.Contains(enum, value) {
 		fail("%v is not in %v", value, enum)

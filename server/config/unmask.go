@@ -1,7 +1,9 @@
 package config
 
+import "reflect"
+
 // A text with masks that comes back from where it was shown: each mask stands for the
-// secret that it hides.
+// secret that it hides, as long as that is sent to where it was sent before.
 
 // Unmasked is a config's text with its secrets put back.
 type Unmasked struct {
@@ -9,7 +11,7 @@ type Unmasked struct {
 
 	shown []byte    // the text with masks
 	root  *jsonNode // of shown, with the secrets for values
-	err   error     // why there is no root
+	err   error     // why the text is no JSON
 	lost  []finding // masks that hide nothing
 }
 
@@ -20,18 +22,26 @@ func Unmask(text, present []byte) Unmasked {
 		return u
 	}
 	known := map[string]token{}
-	if secrets, err := secretTokens(present, onlyReferences.MatchString); err == nil {
+	if secrets, err := secretTokens(present, isOpen); err == nil {
 		for _, t := range secrets {
 			known[t.id] = t
 		}
 	}
+	config := place{t: reflect.TypeFor[Config]()}
+	walkStrings(u.root, config, func(n *jsonNode, p place) { // addresses first, as the others depend on them
+		if hidden, ok := known[p.id]; ok && p.isAddress && string(text[n.at:n.end]) == secretMask {
+			n.text = hidden.value
+		}
+	})
 	var masks []token
-	walkStrings(u.root, "", nil, false, func(n *jsonNode, id string, _ bool) {
-		hidden, ok := known[id]
+	walkStrings(u.root, config, func(n *jsonNode, p place) {
+		hidden, ok := known[p.id]
 		switch {
 		case string(text[n.at:n.end]) != secretMask:
 		case !ok:
-			u.lost = append(u.lost, finding{n.at, id, "*** hides nothing that the file holds under this name; write the value"})
+			u.lost = append(u.lost, finding{n.at, p.path, "*** hides nothing that the file holds under this name; write the value"})
+		case hidden.address != p.address && !p.keepsSecrets:
+			u.lost = append(u.lost, finding{n.at, p.path, "*** hides what went to another address, which has changed here; write the value again"})
 		default:
 			n.text = hidden.value
 			masks = append(masks, token{from: n.at, to: n.end, shown: string(present[hidden.from:hidden.to])})
