@@ -324,7 +324,7 @@ func TestOddReplies(t *testing.T) {
 	f("audio", "/v1/audio/speech", chatRequest, canned{status: 200, header: []string{"Content-Type: audio/wav"}, body: "RIFF\x00\xff" + strings.Repeat("\x01", 100_000)}, "")
 	f("no content type", chat, chatRequest, canned{status: 200, body: chatReply}, "")
 	f("not JSON", chat, chatRequest, canned{status: 200, header: []string{"Content-Type: application/json"}, body: "{\"choices\": [oops"}, "reply_invalid")
-	f("201", chatRequest, canned{status: 201, header: []string{"Content-Type: application/json"}, body: chatReply})
+	f("201", chat, chatRequest, canned{status: 201, header: []string{"Content-Type: application/json"}, body: chatReply}, "")
 
 	t.Run("204", func(t *testing.T) {
 		p.Play(func(x *exchange) bool {

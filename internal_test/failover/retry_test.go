@@ -93,7 +93,7 @@ func TestWhatIsRetried(t *testing.T) {
 		plain := func(x *call) string { return x.dialect.plain(x.text(words), x.input(), words) }
 		f("HTML under 200", func(x *call) bool { return x.write(document(200, "text/html", "<html>busy</html>")) }, false, "first", "second")
 		f("HTML under 200 for a stream", func(x *call) bool { return x.write(document(200, "text/html", "<html>busy</html>")) }, true, "first", "second")
-		f("error under 200", func(x *call) bool { return x.write(document(200, "application/json", x.problem(200))) }, false, "first", "second")
+		f("error under 200", func(x *call) bool { return x.write(document(200, "application/json", x.problem(200))) }, false, "first", "first", "second")
 		f("half a document", func(x *call) bool { return x.write(document(200, "application/json", plain(x)[:200])) }, false, "first", "second")
 		f("shorter than its length", func(x *call) bool {
 			text := document(200, "application/json", plain(x))
