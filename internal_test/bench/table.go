@@ -34,6 +34,9 @@ func (m *measurement) take(o outcome) {
 
 func (m measurement) String() string {
 	text := fmt.Sprintf("%d requests, %d chunks, %.2f s CPU in %.1f s, foreign %.2f, %.0f MB", m.Requests, m.Chunks, m.CPU, m.Seconds, m.Foreign, m.Peak)
+	if m.P50 > 0 {
+		text += fmt.Sprintf(", p50 %.0f µs, p99 %.0f µs", m.P50, m.P99)
+	}
 	if m.Failed+m.Lost+m.lostRecords != 0 {
 		text += fmt.Sprintf("; %d FAILED, %d chunks lost, %d records lost: %s", m.Failed, m.Lost, m.lostRecords, m.Fault)
 	}
