@@ -39,7 +39,7 @@ type job struct {
 }
 
 // warmUp passes before the measured window, and is what streams have to settle.
-const warmUp = 500 * time.Millisecond
+const warmUp = 300 * time.Millisecond
 
 // outcome is what a load saw. Sent, Failed and Lost are of the whole job, the others of
 // the measured window.

@@ -18,7 +18,7 @@ type measurement struct {
 	outcome                     // of the row's last job; what was sent, failed and lost, of all
 	idle, after, rested float64 // MB: before the first job, after the last, after the rest
 	added50, added99    float64 // µs, on top of direct
-	streams             int
+	streams             int     // at once, of the row's last job
 	lostRecords         int64
 }
 
@@ -30,6 +30,16 @@ func (m *measurement) take(o outcome) {
 	if fault != "" {
 		m.Fault = fault
 	}
+}
+
+// disturbance is how far a round is from one on a quiet machine: the foreign CPU, in
+// cores, and the share of the streams that ended before they were all measured, since
+// some took too long to open.
+func (m measurement) disturbance() float64 {
+	if m.streams == 0 {
+		return m.Foreign
+	}
+	return m.Foreign + float64(m.Requests)/float64(m.streams)
 }
 
 func (m measurement) String() string {
@@ -121,7 +131,7 @@ func (r results) print(w io.Writer, rows []row, targets []target, rest time.Dura
 		}
 		fmt.Fprintln(w, strings.Repeat(" |", len(targets)-1))
 	}
-	r.printForeign(w, rows, columns)
+	r.printDisturbance(w, rows, columns)
 }
 
 func orAny(cores string) string {
@@ -148,19 +158,19 @@ func (r results) printLine(w io.Writer, l line, label string, columns []target) 
 	fmt.Fprintln(w)
 }
 
-// printForeign says how quiet the machine was in the rounds that counted.
-func (r results) printForeign(w io.Writer, rows []row, columns []target) {
+// printDisturbance says how quiet the machine was in the rounds that counted.
+func (r results) printDisturbance(w io.Writer, rows []row, columns []target) {
 	var all []float64
 	for _, row := range rows {
 		for _, t := range columns {
 			for _, m := range r[cell{row.name, t.Name}] {
-				all = append(all, m.Foreign)
+				all = append(all, m.disturbance())
 			}
 		}
 	}
 	slices.Sort(all)
 	if n := len(all); n > 0 {
-		fmt.Fprintf(w, "\nForeign CPU in a round: median %.2f cores, at most %.2f", all[n/2], all[n-1])
+		fmt.Fprintf(w, "\nForeign CPU in a round, and share of streams cut short: median %.2f, at most %.2f", all[n/2], all[n-1])
 		if all[n-1] > quiet {
 			fmt.Fprintf(w, ". The machine was not quiet (over %.2f): do not publish these figures", quiet)
 		}
