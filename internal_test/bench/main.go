@@ -43,12 +43,12 @@ func rowsOf(window, rest time.Duration) []row {
 	}
 	return []row{
 		{name: "1KB", about: "1 KB, 64 connections", direct: true, jobs: []job{{Connections: 64, Size: 1 << 10}}},
+		{name: "open", about: "1,000/s open loop", direct: true, jobs: []job{{Connections: 64, Size: 1 << 10, Rate: 1000}}},
 		{name: "100KB", about: "100 KB, 16 connections", jobs: []job{{Connections: 16, Size: 100 << 10}}},
 		{name: "1MB", about: "1 MB, 8 connections", jobs: []job{{Connections: 8, Size: 1 << 20}}},
 		{name: "fast", about: "200 fast chunks, 32 streams", jobs: []job{{Connections: 32, Size: 1 << 10, Script: script{Chunks: 200}}}},
 		{name: "1000", about: "1,000 streams × 20/s", jobs: []job{slow(1000, 20)}},
 		{name: "5000", about: "5,000 streams × 4/s", jobs: []job{slow(5000, 4)}},
-		{name: "open", about: "1,000/s open loop", direct: true, jobs: []job{{Connections: 64, Size: 1 << 10, Rate: 1000}}},
 		{name: "memory", about: "200 × 1 MB and 5,000 streams", jobs: []job{{Connections: 200, Size: 1 << 20}, slow(5000, 4)}, rest: rest, once: true},
 	}
 }

@@ -77,6 +77,8 @@ func lines(rest time.Duration) []line {
 	return []line{
 		{"1KB", "CPU ms per 1,000 requests, %s", "%.0f", perThousand},
 		{"1KB", "requests/s, same", "%.0f", func(m measurement) float64 { return float64(m.Requests) / m.Seconds }},
+		{"open", "added µs p50, %s", "%.0f", func(m measurement) float64 { return m.added50 }},
+		{"open", "added µs p99, same", "%.0f", func(m measurement) float64 { return m.added99 }},
 		{"100KB", "CPU ms per 1,000 requests, %s", "%.0f", perThousand},
 		{"1MB", "CPU ms per 1,000 requests, %s", "%.0f", perThousand},
 		{"fast", "CPU µs per chunk, %s", "%.2f", perChunk},
@@ -86,8 +88,6 @@ func lines(rest time.Duration) []line {
 		{"1000", "µs from provider to client p99, same", "%.0f", func(m measurement) float64 { return m.P99 }},
 		{"5000", "CPU µs per chunk, %s", "%.1f", perChunk},
 		{"5000", "MB, same", "%.0f", func(m measurement) float64 { return m.Peak }},
-		{"open", "added µs p50, %s", "%.0f", func(m measurement) float64 { return m.added50 }},
-		{"open", "added µs p99, same", "%.0f", func(m measurement) float64 { return m.added99 }},
 		{"memory", "MB idle", "%.1f", func(m measurement) float64 { return m.idle }},
 		{"memory", "MB after %s", "%.1f", func(m measurement) float64 { return m.after }},
 		{"memory", fmt.Sprintf("MB %v later", rest), "%.1f", func(m measurement) float64 { return m.rested }},
@@ -108,7 +108,7 @@ func (r results) print(w io.Writer, rows []row, targets []target, rest time.Dura
 	}
 	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("--:|", len(columns)+len(targets)-1))
 	for _, l := range lines(rest) {
-		if i := slices.IndexFunc(rows, func(r row) bool { return r.name == l.row }); i >= 0 {
+		if i := slices.IndexFunc(rows, func(r row) bool { return r.name == l.row }); i >= 0 && len(r[cell{l.row, targets[0].Name}]) > 0 {
 			r.printLine(w, l, strings.Replace(l.label, "%s", rows[i].about, 1), columns)
 		}
 	}
