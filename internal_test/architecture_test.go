@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"upstream/demo":    {"upstream/dialect"}, // for the shapes of errors, which stand in one place
 	"internal_test":    nil,
 
+	"internal_test/bench":    nil,
 	"internal_test/browser":  nil,
 	"internal_test/failover": nil,
 	"internal_test/harness":  nil, // for tests alone

@@ -1,7 +1,5 @@
-// The benchmark: the gateway, with authentication, routing, metering and logging,
-// against a bare httputil.ReverseProxy in a process of its own, in turn, with the
-// same provider behind them. It prints ratios; on a shared machine only these say
-// anything. It fails only on errors and on missing records.
+// What benchmarks of the log put around the gateway: a provider in a process of its own,
+// and a load. What the gateway costs beside other proxies, internal_test/bench measures.
 package gateway_test
 
 import (
@@ -11,8 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,91 +22,42 @@ import (
 	"proxycast/internal_test/harness"
 )
 
-// benchRole names what a process of the test binary is, when it is not the tests:
-// "provider" or "reverseproxy" (to the URL in benchTarget). Each prints its URL.
-const (
-	benchRole   = "PROXYCAST_BENCH_ROLE"
-	benchTarget = "PROXYCAST_BENCH_TARGET"
-)
+// benchProvider makes a process of the test binary the provider, which prints its URL.
+const benchProvider = "PROXYCAST_BENCH_PROVIDER"
 
 const (
-	benchRounds  = 5
-	benchTime    = time.Second // of one side in one round
-	benchStreams = 200
-	benchEvents  = 50 // a stream
-	benchPause   = 20 * time.Millisecond
+	benchRounds = 5
+	benchTime   = time.Second // of one side in one round
 )
 
 func TestMain(m *testing.M) {
-	switch os.Getenv(benchRole) {
-	case "provider":
+	if os.Getenv(benchProvider) != "" {
 		serveBenchProvider()
-	case "reverseproxy":
-		serveReverseProxy()
-	default:
-		os.Exit(harness.Main(m))
 	}
+	os.Exit(harness.Main(m))
 }
 
-func serveBench(h http.Handler) {
+func serveBenchProvider() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	fmt.Printf("http://%s\n", l.Addr())
-	fmt.Fprintln(os.Stderr, http.Serve(l, h))
+	fmt.Fprintln(os.Stderr, http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(chatReply)))
+		_, _ = io.WriteString(w, chatReply)
+	})))
 	os.Exit(1)
 }
 
-func serveBenchProvider() {
-	reply := []byte(strings.Replace(chatReply, "Hello!", strings.Repeat("Hello! ", 100), 1))
-	serveBench(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var tail [64]byte
-		_, _ = io.CopyN(io.Discard, r.Body, max(0, r.ContentLength-int64(len(tail))))
-		n, _ := io.ReadFull(r.Body, tail[:])
-		if !bytes.Contains(tail[:n], []byte(`"stream":true`)) {
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Content-Length", strconv.Itoa(len(reply)))
-			_, _ = w.Write(reply)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		for range benchEvents {
-			_, _ = io.WriteString(w, chatDelta)
-			w.(http.Flusher).Flush()
-			time.Sleep(benchPause)
-		}
-		_, _ = io.WriteString(w, chatFinish+chatUsage+chatDone)
-	}))
-}
-
-func serveReverseProxy() {
-	target, err := url.Parse(os.Getenv(benchTarget))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	proxy := &httputil.ReverseProxy{
-		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:  &http.Transport{MaxIdleConnsPerHost: 10000, DisableCompression: true},
-		BufferPool: buffers{&sync.Pool{New: func() any { return make([]byte, 32<<10) }}},
-	}
-	serveBench(proxy)
-}
-
-// buffers keeps the copy buffers of the ReverseProxy: without it a third of its
-// speed is lost to allocation.
-type buffers struct{ pool *sync.Pool }
-
-func (b buffers) Get() []byte  { return b.pool.Get().([]byte) }
-func (b buffers) Put(p []byte) { b.pool.Put(p) }
-
-// benchProcess runs the test binary in a role.
-func benchProcess(b *testing.B, role, target string) *side {
+// startBenchProvider returns the URL of a provider in a process of its own.
+func startBenchProvider(b *testing.B) string {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), benchRole+"="+role, benchTarget+"="+target)
+	cmd.Env = append(os.Environ(), benchProvider+"=1")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -125,96 +72,22 @@ func benchProcess(b *testing.B, role, target string) *side {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		b.Fatalf("%s: %v", role, err)
+		b.Fatal(err)
 	}
-	return &side{url: strings.TrimSpace(line), pid: cmd.Process.Pid}
+	return strings.TrimSpace(line)
 }
 
-// side is one of the two that are compared.
+// side is a gateway under load.
 type side struct {
 	url      string
-	pid      int
 	requests int64 // sent in all
 	errors   int64
 }
 
-// processor is the CPU time that the process has used.
-func (s *side) processor(b *testing.B) time.Duration {
-	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
-	if err != nil {
-		b.Skipf("CPU time cannot be read: %v", err)
-	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+2:]))
-	var ticks int64
-	for _, field := range fields[11:13] { // utime, stime; proc(5)
-		n, _ := strconv.ParseInt(field, 10, 64)
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
-}
-
-// cost is what a side's units (requests or events) took.
-type cost struct {
-	units     int64
-	wall, cpu time.Duration
-}
-
-func (c *cost) add(b *testing.B, s *side, load func(s *side) int64) {
-	begin, cpu := time.Now(), s.processor(b)
-	c.units += load(s)
-	c.wall += time.Since(begin)
-	c.cpu += s.processor(b) - cpu
-}
-
-func (c *cost) perUnit() float64 { return c.cpu.Seconds() / float64(c.units) }
-func (c *cost) rate() float64    { return float64(c.units) / c.wall.Seconds() }
-
-func BenchmarkGateway(b *testing.B) {
-	provider := benchProcess(b, "provider", "")
-	bare := benchProcess(b, "reverseproxy", provider.url)
-	g := start(b, object{
-		"logs": object{"max_file": "1GiB", "max_total": "4GiB"},
-		"upstream": object{"providers": list{
-			object{"name": "bench", "type": "openai", "base_url": provider.url, "api_key": harness.ProviderKey, "models": list{"m-*"}, "stream_usage": false},
-		}},
-	})
-	ours := &side{url: g.URL, pid: g.PID()}
-	f := func(name, unit string, load func(s *side) int64) {
-		b.Run(name, func(b *testing.B) {
-			load(ours) // warm up
-			load(bare)
-			var our, their cost
-			for range benchRounds {
-				our.add(b, ours, load)
-				their.add(b, bare, load)
-			}
-			b.ReportMetric(0, "ns/op") // the ratios are the result
-			b.ReportMetric(our.perUnit()*1e6, "µs-CPU/"+unit)
-			b.ReportMetric(our.perUnit()/their.perUnit(), "CPU-ratio")
-			if unit == "request" {
-				b.ReportMetric(our.rate(), "requests/s")
-				b.ReportMetric(our.rate()/their.rate(), "rate-ratio")
-			}
-		})
-	}
-	f("1KB", "request", func(s *side) int64 { return s.plain(64, 1<<10) })
-	f("100KB", "request", func(s *side) int64 { return s.plain(64, 100<<10) })
-	f("1MB", "request", func(s *side) int64 { return s.plain(64, 1<<20) })
-	f("200streams", "event", (*side).streams)
-
-	if b.Logf("errors of the bare proxy: %d", bare.errors); ours.errors > 0 {
-		b.Errorf("errors: %d", ours.errors)
-	}
-	if n := countRecords(b, filepath.Dir(g.LogFile())); n != ours.requests {
-		b.Errorf("%d records of %d requests", n, ours.requests)
-	}
-}
-
-// benchRequest is a request with an escaped text of about size bytes; its body ends
-// in the given fields, as the Python SDK puts the model last.
-func benchRequest(address, end string, size int) []byte {
-	body := `{"messages":[{"role":"user","content":"` + strings.Repeat(`All work and no \"play\"\n`, size/25) + `"}],` + end + `}`
+// benchRequest is a request with an escaped text of about size bytes, the model last, as
+// the Python SDK puts it.
+func benchRequest(address string, size int) []byte {
+	body := `{"messages":[{"role":"user","content":"` + strings.Repeat(`All work and no \"play\"\n`, size/25) + `"}],"model":"m-1"}`
 	return fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		address, harness.UserKey, len(body), body)
 }
@@ -222,7 +95,7 @@ func benchRequest(address, end string, size int) []byte {
 // plain sends requests on as many connections for benchTime and counts them.
 func (s *side) plain(connections, size int) int64 {
 	address := strings.TrimPrefix(s.url, "http://")
-	request := benchRequest(address, `"model":"m-1"`, size)
+	request := benchRequest(address, size)
 	until := time.Now().Add(benchTime)
 	var done, failed atomic.Int64
 	var working sync.WaitGroup
@@ -274,43 +147,6 @@ func skipReply(in *bufio.Reader) error {
 	}
 	_, err := in.Discard(length)
 	return err
-}
-
-// streams runs benchStreams streams at once and counts events.
-func (s *side) streams() int64 {
-	address := strings.TrimPrefix(s.url, "http://")
-	request := benchRequest(address, `"stream":true,"model":"m-1"`, 1<<10)
-	var done, failed atomic.Int64
-	var working sync.WaitGroup
-	for range benchStreams {
-		working.Go(func() {
-			n, err := readStream(address, request)
-			if done.Add(n); err != nil || n != benchEvents+3 {
-				failed.Add(1)
-			}
-		})
-	}
-	working.Wait()
-	s.requests += benchStreams
-	s.errors += failed.Load()
-	return done.Load()
-}
-
-func readStream(address string, request []byte) (events int64, err error) {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	if _, err := conn.Write(request); err != nil {
-		return 0, err
-	}
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return 0, err
-	}
-	body, err := io.ReadAll(res.Body)
-	return int64(bytes.Count(body, []byte("\n\n"))), err
 }
 
 // countRecords counts the lines of all log files.

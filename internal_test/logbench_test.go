@@ -55,11 +55,11 @@ func BenchmarkLogQuery(b *testing.B) {
 // BenchmarkFollowers relays requests while 500 followers are sent every record.
 func BenchmarkFollowers(b *testing.B) {
 	const followers = 500
-	provider := benchProcess(b, "provider", "")
+	provider := startBenchProvider(b)
 	g := start(b, object{"upstream": object{"providers": list{
-		object{"name": "bench", "type": "openai", "base_url": provider.url, "api_key": harness.ProviderKey, "models": list{"*"}},
+		object{"name": "bench", "type": "openai", "base_url": provider, "api_key": harness.ProviderKey, "models": list{"*"}},
 	}}})
-	relay := &side{url: g.URL, pid: g.PID()}
+	relay := &side{url: g.URL}
 	relay.plain(16, 1<<10) // warm up
 	var alone, followed rate
 	for range benchRounds {
