@@ -41,7 +41,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, onLoopback bool)
 	case !onLoopback && !g.config.Auth.Enabled: // it asks for no keys on the loopback address that it has moved to
 		x.Header()["Connection"] = []string{"close"}
 		x.fail(dialect.Failure{Status: http.StatusServiceUnavailable, Code: "moved", Message: "the gateway has moved to another address"}, nil)
-	case onLoopback && !g.hostAllowed(r.Host):
+	case onLoopback && !isOpen(r.URL.Path) && !g.hostAllowed(r.Host):
 		x.fail(dialect.Failure{Status: http.StatusForbidden, Code: "host_not_allowed",
 			Message: fmt.Sprintf("this gateway listens on loopback and does not answer to the host %.100q; list it in server.hosts if it should", r.Host)}, errForeignHost)
 	case isOperator(r.URL.Path):
@@ -64,6 +64,15 @@ func fields(h http.Header) (n int) {
 
 // errForeignHost is what the log says: headers stay out of it.
 var errForeignHost = errors.New("the Host is not one of this gateway")
+
+// isOpen tells the routes that a health check asks, by whatever name it has for us.
+func isOpen(path string) bool {
+	switch path {
+	case "/livez", "/readyz", "/health", "/healthz":
+		return true
+	}
+	return false
+}
 
 // isOperator tells the routes that web pages of other origins never get to.
 func isOperator(path string) bool {
@@ -124,6 +133,9 @@ func isClean(path string) bool {
 // hostAllowed guards a gateway on loopback against DNS rebinding: a page that
 // has its own name resolve to 127.0.0.1 still sends its own Host.
 func (g *gateway) hostAllowed(host string) bool {
+	if host == "" { // no browser leaves it out; health checks of HTTP/1.0 do
+		return true
+	}
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

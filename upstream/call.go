@@ -184,8 +184,6 @@ func (a *attempt) upstreamID() string {
 func (a *attempt) receiveError(out *outcome) {
 	status, now := a.response.StatusCode, time.Now()
 	out.retryAfter = retryAfter(status, a.response.Header, now)
-	another := a.provider.keys.answered(a.key, status, out.retryAfter, now)
-	out.blameless = another
 	out.Err = &Error{Status: http.StatusBadGateway}
 	switch name := a.provider.config.Name; {
 	case status == http.StatusUnauthorized:
@@ -206,9 +204,32 @@ func (a *attempt) receiveError(out *outcome) {
 		out.Err, out.retryAfter, out.problem = ended, 0, nil
 		return
 	}
+	account := isAccount(status, out.problem)
+	another := a.provider.keys.answered(a.key, status, account, out.retryAfter, now)
+	out.blameless = another || account
 	out.status = status
+	out.account = account
 	out.refrain = a.response.Header.Get("X-Should-Retry") == "false"
-	out.rekeyed = another && status != http.StatusForbidden
+	out.rekeyed = another && (account || status != http.StatusForbidden)
+}
+
+// isAccount reports whether an error says that the account behind the credential is empty or locked: another one may do.
+func isAccount(status int, problem []byte) bool {
+	switch status {
+	case http.StatusPaymentRequired:
+		return true
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusTooManyRequests:
+	default:
+		return false
+	}
+	text := strings.ToLower(string(problem[:min(len(problem), 4096)]))
+	for _, sign := range []string{"insufficient_quota", "insufficient balance", "insufficient_balance", "insufficient credit", "insufficient funds",
+		"credit balance", "billing", "out of credit", "exceeded your current quota", "arrear", "余额不足", "欠费"} {
+		if strings.Contains(text, sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // readProblem reads the body of an error status, and takes over its own word for the error.

@@ -47,16 +47,16 @@ func (c *credentials) pick(now time.Time) int {
 	return first
 }
 
-// answered notes the status of an answer to key i. It reports whether the key
+// answered notes the status of an answer to key i, and whether it is about the account. It reports whether the key
 // rests now and another one does not: the same target is worth another try.
-func (c *credentials) answered(i, status int, after time.Duration, now time.Time) (another bool) {
+func (c *credentials) answered(i, status int, account bool, after time.Duration, now time.Time) (another bool) {
 	if len(c.keys) < 2 {
 		return false
 	}
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	switch {
+	case account, status == http.StatusUnauthorized, status == http.StatusForbidden:
 		after = refusedRest
-	case http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests:
 		if after == 0 {
 			after = limitedRest
 		}

@@ -170,8 +170,17 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("upstream: the model list came with status %d", res.StatusCode)
 	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxListBody))
+	if err != nil {
+		return nil, err
+	}
 	var list struct{ Data listedModels }
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxListBody)).Decode(&list); err != nil {
+	if text := trimBlank(body); len(text) > 0 && text[0] == '[' { // a bare list, as some local servers send
+		err = json.Unmarshal(text, &list.Data)
+	} else {
+		err = json.Unmarshal(text, &list)
+	}
+	if err != nil {
 		return nil, err
 	}
 	models := []Model(list.Data)
@@ -192,22 +201,37 @@ func (l *listedModels) UnmarshalJSON(raw []byte) error {
 		return errors.New("upstream: the model list holds no list")
 	}
 	for dec.More() && len(*l) < maxListModels {
-		var m struct {
-			ID          string    `json:"id"`
-			Created     float64   `json:"created"`
-			OwnedBy     string    `json:"owned_by"`
-			DisplayName string    `json:"display_name"`
-			CreatedAt   time.Time `json:"created_at"`
-		}
-		if err := dec.Decode(&m); err != nil {
+		var entry json.RawMessage
+		if err := dec.Decode(&entry); err != nil {
 			return err
 		}
-		if m.Created > 0 {
-			m.CreatedAt = time.Unix(int64(m.Created), 0)
-		}
-		if m.ID != "" {
-			*l = append(*l, Model{ID: m.ID, DisplayName: m.DisplayName, OwnedBy: m.OwnedBy, Created: m.CreatedAt.UTC()})
+		if m := listedModel(entry); m.ID != "" {
+			*l = append(*l, m)
 		}
 	}
 	return nil
+}
+
+// listedModel reads an entry of a list. What of it has another type than it should is left out; without an ID there is no
+// model.
+func listedModel(entry []byte) (m Model) {
+	var fields struct {
+		ID          any `json:"id"`
+		Created     any `json:"created"`
+		OwnedBy     any `json:"owned_by"`
+		DisplayName any `json:"display_name"`
+		CreatedAt   any `json:"created_at"`
+	}
+	if json.Unmarshal(entry, &fields) != nil {
+		return m
+	}
+	text := func(v any) string { s, _ := v.(string); return s }
+	m.ID = strings.TrimPrefix(text(fields.ID), "models/") // of Gemini's
+	m.OwnedBy, m.DisplayName = text(fields.OwnedBy), text(fields.DisplayName)
+	m.Created, _ = time.Parse(time.RFC3339, text(fields.CreatedAt))
+	if seconds, ok := fields.Created.(float64); ok && seconds > 0 {
+		m.Created = time.Unix(int64(seconds), 0)
+	}
+	m.Created = m.Created.UTC()
+	return m
 }

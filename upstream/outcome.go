@@ -39,6 +39,7 @@ type outcome struct {
 	status     int           // of an error reply that was read to its end; 0: there was none
 	problem    []byte        // the body of that reply, as long as the attempt is open; nil if it is not a JSON object
 	retryAfter time.Duration // what that reply asks for; 0: it does not say
+	account    bool          // the account behind the credential is empty: neither the request nor the target is at fault
 	refrain    bool          // that reply says not to ask again
 	rekeyed    bool          // it was about the credential, which rests now, and the provider has another one
 	blameless  bool          // a limit of ours ended the attempt: that says nothing about the target

@@ -292,3 +292,71 @@ func TestSuccessWithoutAnAnswer(t *testing.T) {
 		}
 	}
 }
+
+// An empty account is the credential's fault: the next credential is asked at once, else the next target, and neither the
+// request nor the target is blamed.
+func TestEmptyAccount(t *testing.T) {
+	for _, refusal := range []struct {
+		status int
+		body   string
+	}{
+		{402, `{"error":{"message":"Insufficient Balance"}}`}, {402, ``},
+		{400, `{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}`},
+		{403, `{"error":{"message":"Please add a payment method: billing hard limit reached"}}`},
+		{429, `{"error":{"code":"insufficient_quota","message":"You exceeded your current quota"}}`},
+		{400, `{"error":{"message":"账户余额不足"}}`},
+	} {
+		for _, a := range apis {
+			answer := func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.Header.Get("Authorization")+r.Header.Get("X-Api-Key"), "empty") {
+					pieces(asJSON, refusal.status, refusal.body)(w, r)
+					return
+				}
+				pieces(asJSON, 200, a.plain)(w, r)
+			}
+			provider := newProvider(t, answer)
+			cfg := provider.config(a.kind)
+			cfg.APIKey, cfg.APIKeys = "", []string{"empty-0123456789abcdef", "good-0123456789abcdef"}
+			proxy := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{cfg}, Retries: 1, Cooldown: upstream.Cooldown{After: 1, For: time.Hour}})
+			for range 4 {
+				if _, rep := relay(t, proxy, a.endpoint, a.body(false)); rep.Err != nil {
+					t.Errorf("%s, %d %s, two credentials: %+v %v", a.name, refusal.status, refusal.body, rep, rep.Err)
+				}
+			}
+			if n := len(provider.seen); n != 5 {
+				t.Errorf("%s, %d %s: %d calls for 4 requests: the empty credential does not rest", a.name, refusal.status, refusal.body, n)
+			}
+			if state := proxy.Providers()[0]; state.State != "ready" {
+				t.Errorf("%s, %d: %+v", a.name, refusal.status, state)
+			}
+			if _, rep := a.twoTargets(t, false, pieces(asJSON, refusal.status, refusal.body)); rep.Err != nil || rep.Provider != "q" || rep.Attempts != 2 {
+				t.Errorf("%s, %d %s, two targets: %+v %v", a.name, refusal.status, refusal.body, rep, rep.Err)
+			}
+		}
+	}
+	for _, mine := range []string{`{"error":{"message":"flagged by moderation"}}`, `{"error":{"message":"not allowed"}}`} {
+		if _, rep := apis[0].twoTargets(t, false, pieces(asJSON, 403, mine)); rep.Attempts != 1 || rep.Status != 403 {
+			t.Errorf("%s: %+v", mine, rep)
+		}
+	}
+}
+
+// One odd entry does not empty a model list.
+func TestOddModelLists(t *testing.T) {
+	for list, want := range map[string]string{
+		`[{"id":"a"},{"id":"b"}]`: "a b",
+		`{"data":[{"id":"a","created":"2026-01-01"},{"id":7},{"id":"b","owned_by":{}}]}`:          "a b",
+		"\uFEFF" + `{"object":"list","data":[null,"x",{"id":""},{"id":"models/a"},{"name":"y"}]}`: "a",
+		`{"data":[],"has_more":false}`: "",
+	} {
+		provider := newProvider(t, pieces(asJSON, 200, list))
+		models, err := newProxy(t, nil, provider.config("openai")).Models(t.Context(), "", func(string) bool { return true })
+		var ids []string
+		for _, m := range models {
+			ids = append(ids, m.ID)
+		}
+		if got := strings.Join(ids, " "); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", list, got, err, want)
+		}
+	}
+}

@@ -111,6 +111,8 @@ func (o *outcome) verdict() verdict {
 	switch {
 	case o.rekeyed:
 		return again // with the other credential
+	case o.account:
+		return elsewhere
 	case o.status != 0:
 		v := judge(o.status, o.problem)
 		if o.refrain {
