@@ -60,10 +60,13 @@ func newTally(step steps, by []field) *tally {
 	return &tally{step: step, by: by, groups: make(map[string]*group)}
 }
 
-// maxSums is how many sums are held before those of the smallest groups so far are
-// merged: invented names must not fill the memory. It is twice what the largest
-// answer has, so that each merging has made room for as many as remain.
-const maxSums = 2 * (maxGroups + 1) * (maxSteps + 2)
+// How many sums and groups are held before the smallest groups so far are merged: invented
+// names must not fill the memory. Of sums it is twice what the largest answer has, so that
+// each merging has made room for as many as remain.
+const (
+	maxSums       = 2 * (maxGroups + 1) * (maxSteps + 2)
+	maxHeldGroups = 100 * maxGroups
+)
 
 func (t *tally) add(l *line) {
 	stamp := l.stamp()
@@ -78,7 +81,7 @@ func (t *tally) add(l *line) {
 	}
 	g := t.groups[string(t.key)]
 	if g == nil {
-		if t.sums >= maxSums {
+		if t.sums >= maxSums || len(t.groups) >= maxHeldGroups {
 			t.keepLargest()
 		}
 		g = &group{steps: make(map[time.Time]*sums)}

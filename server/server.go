@@ -38,10 +38,13 @@ type Server struct {
 	streams   atomic.Int64 // of these, the ones that stream
 	answered  atomic.Int64 // API requests so far
 	followers atomic.Int64 // of the request log
-	metrics   *metrics
-	sessions  sessions
-	logins    loginFailures
-	refusals  refusals
+
+	connections atomic.Int64 // that clients hold open
+
+	metrics  *metrics
+	sessions sessions
+	logins   loginFailures
+	refusals refusals
 
 	store    atomic.Pointer[logs.Store]
 	swapping sync.RWMutex // held for reading while a record is added

@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +23,7 @@ const (
 	listLifetime  = 10 * time.Minute // of a list
 	retryLifetime = 30 * time.Second // of a failure
 	maxListBody   = 8 << 20
+	maxListed     = 5000 // models of a provider: what is listed beyond them is left out
 )
 
 // Model is one name that a client may ask for.
@@ -168,13 +171,7 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 		return nil, fmt.Errorf("upstream: the model list came with status %d", res.StatusCode)
 	}
 	var list struct {
-		Data []struct {
-			ID          string    `json:"id"`
-			Created     float64   `json:"created"`
-			OwnedBy     string    `json:"owned_by"`
-			DisplayName string    `json:"display_name"`
-			CreatedAt   time.Time `json:"created_at"`
-		} `json:"data"`
+		Data listing `json:"data"`
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxListBody)).Decode(&list); err != nil {
 		return nil, err
@@ -185,9 +182,41 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 		if m.Created > 0 {
 			created = time.Unix(int64(m.Created), 0)
 		}
-		if m.ID != "" {
+		if m.ID != "" && len(m.ID) <= maxModelName {
 			models = append(models, Model{ID: p.scrub(m.ID), DisplayName: p.scrub(m.DisplayName), OwnedBy: p.scrub(m.OwnedBy), Created: created.UTC()})
 		}
 	}
 	return models, nil
+}
+
+// listed is a model as a provider lists it, in OpenAI's fields or Anthropic's.
+type listed struct {
+	ID          string    `json:"id"`
+	Created     float64   `json:"created"`
+	OwnedBy     string    `json:"owned_by"`
+	DisplayName string    `json:"display_name"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+// listing is the first maxListed models of a list, however long it is.
+type listing []listed
+
+func (l *listing) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	switch begin, err := d.Token(); {
+	case err != nil:
+		return err
+	case begin == nil: // null
+		return nil
+	case begin != json.Delim('['):
+		return errors.New("upstream: the model list is no list")
+	}
+	for d.More() && len(*l) < maxListed {
+		var m listed
+		if err := d.Decode(&m); err != nil {
+			return err
+		}
+		*l = append(*l, m)
+	}
+	return nil
 }

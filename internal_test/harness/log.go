@@ -44,6 +44,7 @@ type Record struct {
 	Client           string   `json:"client,omitempty"`
 	Remote           string   `json:"remote,omitempty"`
 	UpstreamID       string   `json:"upstream_id,omitempty"`
+	Count            int64    `json:"count,omitempty"` // of refusals added up
 }
 
 // String is the record as it stands in the log.
