@@ -86,7 +86,7 @@ func (b bound) measure(t *testing.T) int64 {
 	providers := cfg["upstream"].(object)["providers"].(list)
 	cfg["upstream"] = object{"providers": append(providers, object{"name": "demo", "type": "demo", "models": list{"demo-*"}})}
 	if b.models != nil {
-		cfg["upstream"].(object)["models"] = b.models
+		cfg["upstream"].(object)["models"], cfg["upstream"].(object)["retries"] = b.models, 2
 	}
 	g := start(t, cfg)
 	defer g.Kill()

@@ -41,11 +41,27 @@ func (s *Server) ReloadFile() error {
 
 // loadFile reads the config file again.
 func (s *Server) loadFile() (*Config, error) {
+	s.seen.Store(fileState(s.loaded.Load().Path))
 	cfg, err := s.loaded.Load().Reread()
 	if err != nil {
 		s.noteReload(err)
 	}
 	return cfg, err
+}
+
+// ConfigState returns a text that changes when the content of the config file does, and whether it has since the file was
+// last read.
+func (s *Server) ConfigState() (state string, changed bool) {
+	state = fileState(s.loaded.Load().Path)
+	return state, state != s.seen.Load()
+}
+
+func fileState(path string) string {
+	text, _, err := config.ReadFile(path)
+	if err != nil {
+		return "" // between the removal and the return of a file that an editor replaces
+	}
+	return configTag(text)
 }
 
 // noteReload keeps the fault of a reload for /_status.
@@ -91,10 +107,15 @@ func Check(cfg *Config) error {
 		_, err := loadCertificate(cfg.Server.TLS)
 		faults = append(faults, err)
 	}
+	return errors.Join(append(faults, checkLog(cfg))...)
+}
+
+// checkLog refuses a request log that is there and no file.
+func checkLog(cfg *Config) error {
 	if info, err := os.Stat(cfg.Logs.File); err == nil && !info.Mode().IsRegular() {
-		faults = append(faults, fmt.Errorf("logs: file: %s is not a regular file", cfg.Logs.File))
+		return fmt.Errorf("logs: file: %s is not a regular file", cfg.Logs.File)
 	}
-	return errors.Join(faults...)
+	return nil
 }
 
 // errOpen refuses to switch keys off while other machines can reach the listener.

@@ -51,6 +51,7 @@ type Server struct {
 
 	changing    sync.Mutex                  // one reload or restart at a time
 	loaded      atomic.Pointer[Config]      // what the listener and the log were made of
+	seen        atomic.Value                // string: the state of the config file when it was last read
 	reloadFault atomic.Pointer[string]      // of the last reload; nil: it was good
 	restarts    chan restart                // taken by Run
 	address     atomic.Pointer[net.TCPAddr] // that Run listens on
@@ -75,13 +76,17 @@ func New(cfg *Config, store *logs.Store) (*Server, error) {
 	}
 	s.store.Store(store)
 	s.loaded.Store(cfg)
+	s.seen.Store(fileState(cfg.Path))
 	s.gateway.Store(g)
 	s.paused.Store(cfg.Server.Paused)
 	return s, nil
 }
 
-// Open opens the request log of cfg and makes a Server of both. Close it.
+// Open checks the files that cfg names, opens its request log, and makes a Server of both. Close it.
 func Open(cfg *Config) (*Server, error) {
+	if err := Check(cfg); err != nil {
+		return nil, err
+	}
 	store, err := openLog(cfg)
 	if err != nil {
 		return nil, err
@@ -96,6 +101,9 @@ func Open(cfg *Config) (*Server, error) {
 
 // openLog opens the request log of cfg. One that another gateway has open is ErrBind.
 func openLog(cfg *Config) (*logs.Store, error) {
+	if err := checkLog(cfg); err != nil {
+		return nil, err
+	}
 	settings := cfg.Logs
 	settings.Messages = log.Writer()
 	store, err := logs.Open(settings)
