@@ -54,7 +54,7 @@ var bounds = []bound{
 	{who: "provider", what: "64 streams without an end, held until complete", drive: hostile(64, strings.Replace(chatStreamRequest, "m-1", "held", 1), endlessStream),
 		models: object{"held": object{"targets": list{"fake/a", "fake/b"}, "commit": "complete"}}},
 	{who: "provider", what: "a list of 8 MiB of models", drive: giantList, settings: object{"models": list{"*"}}},
-	{who: "operator", what: "a config of 1 MiB", drive: hugeConfig},
+	{who: "operator", what: "a config of the largest size", drive: hugeConfig},
 	{who: "operator", what: "queries over a log of 64 MiB", drive: wholeLog},
 	{who: "operator", what: "500 followers that do not read", drive: deafFollowers},
 }
@@ -270,15 +270,18 @@ func giantList(t *testing.T, g *gateway, p *provider) []net.Conn {
 	return nil
 }
 
+// maxConfig is the largest config that is read.
+const maxConfig = 1 << 20
+
 func hugeConfig(t *testing.T, g *gateway, p *provider) []net.Conn {
 	var models strings.Builder
-	for i := 0; models.Len() < 1<<20-200; i++ {
+	for i := 0; models.Len() < maxConfig-200; i++ {
 		fmt.Fprintf(&models, `"%x":"p/m",`, i)
 	}
 	for _, text := range []string{
 		`{"upstream":{"models":{` + strings.TrimSuffix(models.String(), ",") + `}}}`,
-		`{"x":` + strings.Repeat("[", 1<<20-100),
-		`{"x":[` + strings.Repeat("{},", 1<<18) + `]}`,
+		`{"x":` + strings.Repeat("[", maxConfig-100),
+		`{"x":[` + strings.Repeat("{},", maxConfig/3-10) + `]}`,
 	} {
 		together(4, func() {
 			r, err := g.Try(g.Request(t.Context(), "PUT", "/_config?check=1", text, "Authorization: Bearer "+harness.AdminKey))

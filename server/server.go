@@ -1,5 +1,36 @@
 // Package server is the gateway's HTTP side: it loads the config, joins the
 // parts that know nothing of each other, and answers.
+//
+// Nobody makes the process hold more than 300 MiB with the defaults, wait without end, or write and say without measure.
+// What is at most held, waited for or told, and what happens beyond it; a key of the config in brackets, with its default:
+//
+//	no key     a head               32 KiB, 100 lines, 10 s              431, or closed
+//	           connections          [server.max_connections, no limit]   they wait
+//	           idle connection      120 s                                closed
+//	           refused body         2 s                                  closed
+//	           rows in the log      1,000, then 10 a second              added up, a row a second
+//	           failed logins        10 a minute and address              429
+//	           lines on stderr      100, then 5 a second, 256 KiB unread left out, counted
+//	key        body                 [server.max_body, 32 MiB]            413
+//	           bodies under way     half of [server.max_inflight_bytes,  503
+//	                                128 MiB] or max_body; all of it in all
+//	           slow body            15 s a byte, 30 s + 1 s/128 KiB      408
+//	           unread reply         60 s a write                         cut
+//	           body to the demo     1 MiB                                413
+//	provider   head of a reply      32 KiB                               502
+//	           body of an error     1 MiB, unpacked                      ours in its place
+//	           held reply           1 MiB, stream 64 KiB, complete 8 MiB passed on
+//	           time                 [upstream.providers[].timeouts]      504, or cut
+//	           model list           8 MiB, 5,000 models, 3 s             left out
+//	           count of tokens      2^31                                 none is noted
+//	operator   config               1 MiB, regular file                  refused
+//	           files it names       key 4 KiB, certificate 1 MiB         refused
+//	           query                1,000 rows, 500 steps, 200 groups, 5 s  the next page, 400, other, truncated
+//	           sessions of a key    16, 24 h                             the oldest ends
+//	           log                  [logs.max_file, max_total, ring]     the oldest go
+//	           models in metrics    200                                  other
+//
+// The tests of the whole binary drive these bounds and measure what the process takes.
 package server
 
 import (

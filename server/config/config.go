@@ -61,7 +61,7 @@ type TLS struct {
 }
 
 // MaxBytes is the largest config file.
-const MaxBytes = 4 << 20
+const MaxBytes = 1 << 20
 
 // Load reads the config file at path. getenv resolves ${NAME} and is used like
 // os.LookupEnv. Whatever is wrong with the content is returned at once, as
@@ -119,11 +119,11 @@ func (c *Config) fill(root *jsonNode, err error, mode fs.FileMode) (faults, warn
 	return d.faults, d.warnings
 }
 
-// ReadFile returns the text of a config file and its mode. A file larger than 4 MiB, or anything but a file, is an error.
+// ReadFile returns the text of a config file and its mode. A file larger than 1 MiB, or anything but a file, is an error.
 func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
 	text, mode, err = auth.ReadFile(path, MaxBytes)
 	if errors.Is(err, auth.ErrTooLarge) {
-		err = fmt.Errorf("%s is larger than 4 MiB", path)
+		err = fmt.Errorf("%s is larger than 1 MiB", path)
 	}
 	return text, mode, err
 }
