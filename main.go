@@ -4,7 +4,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -79,7 +78,6 @@ type cli struct {
 	stdout, stderr io.Writer
 	file           string         // -config
 	config         *server.Config // loaded from it, unless the command is bare
-	loaded         string         // its configState, as of just before
 	follow         bool           // logs -f
 	system         bool           // service -system
 	account, form  string         // service -account, -form
@@ -125,7 +123,6 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 		return exitConfig
 	}
 	if !cmd.bare {
-		c.loaded = c.configState()
 		c.config, err = server.Salvage(c.file, getenv)
 		switch {
 		case err == nil:
@@ -203,7 +200,7 @@ func (c *cli) serve([]string) int {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	reloads := make(chan struct{}, 1)
-	go c.reloadOn(ctx, reloads, s)
+	go reloadOn(ctx, reloads, s)
 	go mind(signals, reloads, s, stop)
 	err = s.Run(ctx, func(addr net.Addr) {
 		io.WriteString(c.stdout, s.Banner(addr, isTerminal(c.stdout)))
@@ -248,24 +245,22 @@ const lookEvery = time.Second
 
 // reloadOn reloads when it is told to, and when the config file has changed. Nobody waits for its end: a file on a network
 // mount can take forever.
-func (c *cli) reloadOn(ctx context.Context, reloads <-chan struct{}, s *server.Server) {
+func reloadOn(ctx context.Context, reloads <-chan struct{}, s *server.Server) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	seen, pending := c.loaded, ""
+	pending := ""
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-reloads:
-			seen = c.configState()
 			reload(s, "SIGHUP")
 		case <-look.C:
-			switch now := c.configState(); {
-			case now == seen:
+			switch now, changed := s.ConfigState(); {
+			case !changed:
 				pending = ""
 			case now != pending: // it may be half written: wait until it stays as it is
 				pending = now
 			default:
-				seen = now
 				reload(s, "FILE")
 			}
 		}
@@ -277,16 +272,6 @@ func notify(state string) {
 	if err := server.Notify(state); err != nil {
 		log.Print(err)
 	}
-}
-
-// configState is a text that changes when the content of the config file does.
-func (c *cli) configState() string {
-	text, err := server.ReadConfig(c.file)
-	if err != nil {
-		return "" // between the removal and the return of a file that an editor replaces
-	}
-	sum := sha256.Sum256(text)
-	return string(sum[:])
 }
 
 // reload puts the file as it is now in force, or keeps the old config.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -166,7 +167,7 @@ func (j *journal) attach() error {
 	if info, err := os.Stat(j.path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", j.path)
 	}
-	file, err := os.OpenFile(j.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	file, err := open(j.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return err
 	}
@@ -184,6 +185,12 @@ func (j *journal) attach() error {
 	return nil
 }
 
+// open opens a file of the log. It does not wait for the other end of a pipe, which
+// somebody has put in a file's place.
+func open(path string, flag int) (*os.File, error) {
+	return os.OpenFile(path, flag|syscall.O_NONBLOCK, 0o600)
+}
+
 // acquire takes the lock file, and again if it was removed.
 func (j *journal) acquire() error {
 	path := j.path + ".lock"
@@ -196,7 +203,7 @@ func (j *journal) acquire() error {
 		j.lock.Close()
 		j.lock = nil
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return err
 	}
@@ -212,10 +219,7 @@ func (j *journal) acquire() error {
 // even a torn one (of which zeroes may be left), and without a record in its head: it
 // was named by mistake, and must not be cut or added to.
 func holdsOther(path string) bool {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // a pipe would be waited for; attach refuses it
-		return false
-	}
-	file, err := os.Open(path)
+	file, err := open(path, os.O_RDONLY)
 	if err != nil {
 		return false
 	}

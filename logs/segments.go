@@ -77,7 +77,7 @@ func lowestSeq(path string) (first uint64, size int64, err error) {
 	} else if err != nil {
 		return 0, 0, err
 	}
-	file, err := os.Open(path)
+	file, err := open(path, os.O_RDONLY)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -153,7 +153,7 @@ func (j *journal) openBefore(before uint64, since time.Time) (*os.File, segment,
 		if seg.first == 0 || seg.first >= before || seg.ours == seg.size && seg.latest.Before(since) {
 			continue
 		}
-		file, err := os.Open(seg.path)
+		file, err := open(seg.path, os.O_RDONLY)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed by someone
 		} else if err != nil {

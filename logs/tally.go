@@ -60,10 +60,13 @@ func newTally(step steps, by []field) *tally {
 	return &tally{step: step, by: by, groups: make(map[string]*group)}
 }
 
-// maxSums is how many sums are held before those of the smallest groups so far are
-// merged: invented names must not fill the memory. It is twice what the largest
-// answer has, so that each merging has made room for as many as remain.
-const maxSums = 2 * (maxGroups + 1) * (maxSteps + 2)
+// How many sums and groups are held before the smallest groups so far are merged: invented
+// names must not fill the memory. Of sums it is twice what the largest answer has, so that
+// each merging has made room for as many as remain.
+const (
+	maxSums       = 2 * (maxGroups + 1) * (maxSteps + 2)
+	maxHeldGroups = 100 * maxGroups
+)
 
 func (t *tally) add(l *line) {
 	stamp := l.stamp()
@@ -78,7 +81,7 @@ func (t *tally) add(l *line) {
 	}
 	g := t.groups[string(t.key)]
 	if g == nil {
-		if t.sums >= maxSums {
+		if t.sums >= maxSums || len(t.groups) >= maxHeldGroups {
 			t.keepLargest()
 		}
 		g = &group{steps: make(map[time.Time]*sums)}
@@ -87,10 +90,11 @@ func (t *tally) add(l *line) {
 		}
 		t.groups[string(t.key)] = g
 	}
-	g.requests++
+	n := max(1, l.numberOf(countField))
+	g.requests += n
 	s, made := g.at(t.at)
 	t.sums += made
-	s.add(l)
+	s.add(l, n)
 }
 
 // keepLargest merges all but the largest groups into the one of the others.
@@ -131,17 +135,18 @@ func (g *group) merge(other *group) {
 	}
 }
 
-func (s *sums) add(l *line) {
-	s.requests++
+// add adds a line that stands for n requests of a kind.
+func (s *sums) add(l *line, n int64) {
+	s.requests += n
 	switch status := l.numberOf(statusField); {
 	case status == 499:
-		s.errors.Left++
+		s.errors.Left += n
 	case status >= 500:
-		s.errors.Server++
+		s.errors.Server += n
 	case status >= 400:
-		s.errors.Client++
+		s.errors.Client += n
 	case l.hasError():
-		s.errors.Stream++
+		s.errors.Stream += n
 	}
 	if string(l.textOf(endpointField)) != countTokens { // they were not used
 		s.tokens.Input += l.numberOf(inputField)
@@ -150,7 +155,7 @@ func (s *sums) add(l *line) {
 		s.tokens.CacheWrite += l.numberOf(cacheWriteField)
 		s.tokens.Reasoning += l.numberOf(reasoningField)
 	}
-	s.duration.add(bucket(l.microsOf(durationField)), 1)
+	s.duration.add(bucket(l.microsOf(durationField)), 1) // of one of them: those of the others are not told
 	if us := l.microsOf(ttftField); us > 0 {
 		s.ttft.add(bucket(us), 1)
 	}

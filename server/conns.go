@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // The open connections of a listener, so that it can end when the last of them has.
@@ -16,6 +17,8 @@ type openConns struct {
 	unused  map[net.Conn]bool
 	retired bool
 	gone    chan struct{} // closed when the listener is retired and has none left
+
+	everywhere *atomic.Int64 // open connections of all listeners
 }
 
 // track is the http.Server's ConnState.
@@ -28,10 +31,12 @@ func (o *openConns) track(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		o.open++
+		o.everywhere.Add(1)
 		o.unused[c] = true
 		return
 	case http.StateClosed, http.StateHijacked:
 		o.open--
+		o.everywhere.Add(-1)
 		o.tell()
 	}
 	delete(o.unused, c)

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +41,7 @@ func showConfig(x *exchange, r *http.Request) {
 		return
 	}
 	h := x.Header()
-	h["Etag"] = []string{configTag(text)}
+	h["Etag"] = []string{config.Tag(text)}
 	h["X-Config-Writable"] = []string{strconv.FormatBool(writable(path))}
 	x.send(http.StatusOK, "text/plain; charset=utf-8", shown)
 }
@@ -52,12 +50,6 @@ func showConfig(x *exchange, r *http.Request) {
 func (x *exchange) failUnreadable(err error) {
 	x.fail(dialect.Failure{Status: http.StatusInternalServerError, Code: "config_unreadable",
 		Message: "the config file cannot be read or is not valid JSON: " + x.gateway.config.Path}, err)
-}
-
-// configTag identifies a config's text, secrets included.
-func configTag(text []byte) string {
-	digest := sha256.Sum256(text)
-	return `"` + hex.EncodeToString(digest[:16]) + `"`
 }
 
 // writable reports whether the file, and its folder for the replacement, can be
@@ -106,7 +98,7 @@ func putConfig(x *exchange, r *http.Request) {
 	case unreadable != nil:
 		x.failUnreadable(unreadable)
 		return
-	case r.Header.Get("If-Match") != configTag(present):
+	case r.Header.Get("If-Match") != config.Tag(present):
 		x.fail(dialect.Failure{Status: http.StatusPreconditionFailed, Code: "config_changed",
 			Message: "the file has changed since it was shown, or If-Match is missing; load it again"}, nil)
 		return
@@ -117,7 +109,7 @@ func putConfig(x *exchange, r *http.Request) {
 	case err != nil:
 		x.failConfig(http.StatusUnprocessableEntity, err)
 	default:
-		x.sendJSON(http.StatusOK, map[string]any{"etag": configTag(u.Text), "need_restart": append([]string{}, s.NeedRestart()...), "warnings": warnings})
+		x.sendJSON(http.StatusOK, map[string]any{"etag": config.Tag(u.Text), "need_restart": append([]string{}, s.NeedRestart()...), "warnings": warnings})
 	}
 }
 

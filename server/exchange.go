@@ -210,6 +210,9 @@ func (x *exchange) record() {
 	x.rec.Status = cmp.Or(x.rec.Status, x.status, http.StatusOK)
 	x.rec.Duration = time.Since(x.start)
 	x.rec.ResponseBytes = x.written
+	for _, text := range []*string{&x.rec.Path, &x.rec.Model, &x.rec.UpstreamModel, &x.rec.Client, &x.rec.Session, &x.rec.Error} {
+		*text = x.gateway.mask.Replace(*text) // somebody put a key into the wrong place
+	}
 	switch refused := x.rec.Key == "" && x.rec.Status >= 400; {
 	case refused:
 		x.server.metrics.observe(&x.rec, x.gateway.proxy.Names(x.rec.Model))

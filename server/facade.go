@@ -21,12 +21,6 @@ func Salvage(path string, getenv func(string) (string, bool)) (*Config, error) {
 	return config.Salvage(path, getenv)
 }
 
-// ReadConfig returns the text of a config file, as Load reads it.
-func ReadConfig(path string) ([]byte, error) {
-	text, _, err := config.ReadFile(path)
-	return text, err
-}
-
 // Schema is the JSON Schema (2020-12) of config.json, indented, for editors.
 func Schema() []byte { return config.Schema() }
 

@@ -52,11 +52,27 @@ func warn(cfg *Config) {
 
 // loadFile reads the config file again.
 func (s *Server) loadFile() (*Config, error) {
+	s.seen.Store(fileState(s.loaded.Load().Path))
 	cfg, err := s.loaded.Load().Reread()
 	if err != nil {
 		s.noteReload(err)
 	}
 	return cfg, err
+}
+
+// ConfigState returns a text that changes when the content of the config file does, and whether it has since the file was
+// last read.
+func (s *Server) ConfigState() (state string, changed bool) {
+	state = fileState(s.loaded.Load().Path)
+	return state, state != s.seen.Load()
+}
+
+func fileState(path string) string {
+	text, _, err := config.ReadFile(path)
+	if err != nil {
+		return "" // between the removal and the return of a file that an editor replaces
+	}
+	return config.Tag(text)
 }
 
 // noteReload keeps the fault of a reload for /_status.

@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -37,8 +36,7 @@ const (
 	unusedGrace     = 200 * time.Millisecond // at shutdown, for a connection that has not sent a byte
 	endAfterDrain   = 800 * time.Millisecond // for streams that were told to end
 	closeGrace      = 2 * time.Second        // for kept-alive connections of an address that is given up
-	tidyEvery       = 10 * time.Second
-	closedGrace     = time.Second // for requests whose connections were closed
+	closedGrace     = time.Second            // for requests whose connections were closed
 	statePollPeriod = 10 * time.Millisecond
 )
 
@@ -63,13 +61,9 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	now.serve(s)
 	s.ready.Store(true)
 	listening(now.Addr())
-	tidy := time.NewTicker(tidyEvery)
-	defer tidy.Stop()
-	var tidied int64
+	go s.mindMemory(s.stopping)
 	for ctx.Err() == nil {
 		select {
-		case <-tidy.C:
-			tidied = s.tidy(tidied)
 		case err := <-now.ended:
 			return fmt.Errorf("server: %w", err)
 		case <-ctx.Done():
@@ -87,22 +81,6 @@ func (s *Server) Run(ctx context.Context, listening func(addr net.Addr)) error {
 	s.stop()
 	s.drain(now)
 	return nil
-}
-
-// tidy frees memory once the requests of a busy time are over: the pools and the
-// heap that they needed would stay otherwise. before is the count of requests at the
-// last look; tidy returns the present one, negative when there is nothing left to do.
-func (s *Server) tidy(before int64) int64 {
-	now := s.answered.Load()
-	switch {
-	case now != before && now != -before, s.inFlight.Load() > 0: // busy
-		return now
-	case before > 0:
-		debug.FreeOSMemory() // the first collection empties the pools,
-		debug.FreeOSMemory() // the second frees what was in them
-		return -now
-	}
-	return before
 }
 
 // apply puts cfg in force in all its parts, or in none of them. It returns the listener
@@ -269,6 +247,7 @@ func (v *listener) serve(s *Server) {
 		newest := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil }
 		ln = tls.NewListener(ln, &tls.Config{GetCertificate: newest, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
 	}
+	v.conns.everywhere = &s.connections
 	v.srv = &http.Server{
 		Handler:                      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.answer(s, w, r) }),
 		ReadHeaderTimeout:            headerTimeout,

@@ -100,10 +100,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	case u.status == http.StatusMethodNotAllowed:
 		x.Header()["Allow"] = u.header["Allow"]
 		x.fail(dialect.Failure{Status: u.status, Code: "method_not_allowed",
-			Message: fmt.Sprintf("%s is not a method of %.200q; it takes %s", r.Method, r.URL.Path, u.header.Get("Allow"))}, nil)
+			Message: fmt.Sprintf("%s is not a method of %.200q; it takes %s", r.Method, x.gateway.mask.Replace(r.URL.Path), u.header.Get("Allow"))}, nil)
 	default:
 		x.fail(dialect.Failure{Status: http.StatusNotFound, Code: "not_found",
-			Message: fmt.Sprintf("there is no %s %.200q here; the OpenAI base URL ends in /v1, Claude's does not", r.Method, r.URL.Path)}, nil)
+			Message: fmt.Sprintf("there is no %s %.200q here; the OpenAI base URL ends in /v1, Claude's does not", r.Method, x.gateway.mask.Replace(r.URL.Path))}, nil)
 	}
 }
 

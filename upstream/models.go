@@ -23,7 +23,7 @@ const (
 	listLifetime  = 10 * time.Minute // of a list
 	retryLifetime = 30 * time.Second // of a failure
 	maxListBody   = 8 << 20
-	maxListModels = 10_000 // that are kept of it
+	maxListModels = 5_000 // that are kept of it
 )
 
 // Model is one name that a client may ask for.

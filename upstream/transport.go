@@ -24,7 +24,7 @@ import (
 
 // Limits on a provider's reply head, and on the connections kept for reuse.
 const (
-	maxReplyHeader   = 256 << 10
+	maxReplyHeader   = 32 << 10
 	maxIdlePerHost   = 512
 	idleConnLifetime = 90 * time.Second
 	pingAfter        = 15 * time.Second // HTTP/2: silence after which a connection is probed

@@ -59,15 +59,19 @@ func (g *Gateway) Send(t testing.TB, method, path, body string, header ...string
 }
 
 // Try sends req and reads its answer to the end.
-func (g *Gateway) Try(req *http.Request) (Reply, error) { return read(g.Client.Do(req)) }
-
-func read(res *http.Response, err error) (Reply, error) {
+func (g *Gateway) Try(req *http.Request) (Reply, error) {
+	res, err := g.Client.Do(req)
 	if err != nil {
 		return Reply{}, err
 	}
+	return Read(res), nil
+}
+
+// Read reads an answer to its end.
+func Read(res *http.Response) Reply {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	return Reply{res.StatusCode, res.Header, body, err}, nil
+	return Reply{res.StatusCode, res.Header, body, err}
 }
 
 // AsAdmin reads a route of the operator API into a JSON object.
@@ -98,10 +102,10 @@ func (g *Gateway) Raw(t testing.TB, request []byte, size int) Reply {
 	in, method := bufio.NewReader(conn), string(bytes.SplitN(request, []byte(" "), 2)[0])
 	for {
 		res, err := http.ReadResponse(in, &http.Request{Method: method})
-		r, err := read(res, err)
 		if err != nil {
 			t.Fatalf("no answer to %.80q: %v", request, err)
 		}
+		r := Read(res)
 		if r.Status/100 != 1 {
 			return r
 		}

@@ -2,6 +2,8 @@
 package harness
 
 import (
+	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -23,7 +25,7 @@ const (
 // Gateway is a running gateway that listens.
 type Gateway struct {
 	*Process
-	URL    string // http://host:port
+	URL    string // http://host:port, or https
 	Addr   string // host:port
 	Dir    string // of its config; data/ is below
 	Banner Object
@@ -104,24 +106,69 @@ func StartIn(t testing.TB, dir string, cfg Object, env ...string) *Gateway {
 		WriteConfig(t, dir, cfg)
 	}
 	g := &Gateway{Process: Execute(t, dir, env, "-config", filepath.Join(dir, "config.json")), Dir: dir}
-	line := g.firstLine(t)
+	g.meet(t, g.firstLine(t))
+	return g
+}
+
+// StartPiped runs the gateway as Start does, its stdout and stderr on pipes that nobody
+// reads but the caller. stderr is full before it begins if full.
+func StartPiped(t testing.TB, cfg Object, full bool) (g *Gateway, stdout, stderr *os.File) {
+	t.Helper()
+	dir := t.TempDir()
+	WriteConfig(t, dir, WithDefaults(cfg))
+	stdout, out := pipe(t)
+	stderr, err := pipe(t)
+	if full {
+		_ = err.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = err.Write(make([]byte, 1<<20))
+	}
+	g = &Gateway{Process: execute(t, dir, nil, out, err, "-config", filepath.Join(dir, "config.json")), Dir: dir}
+	out.Close()
+	err.Close()
+	_ = stdout.SetReadDeadline(time.Now().Add(Patience))
+	line, fault := bufio.NewReader(stdout).ReadString('\n')
+	if fault != nil {
+		t.Fatalf("no banner: %v", fault)
+	}
+	g.meet(t, line)
+	return g, stdout, stderr
+}
+
+func pipe(t testing.TB) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+// meet reads the banner, and gets ready to talk to the gateway.
+func (g *Gateway) meet(t testing.TB, line string) {
+	t.Helper()
 	if err := json.Unmarshal([]byte(line), &g.Banner); err != nil {
 		t.Fatalf("the banner is not a line of JSON: %v\n%s", err, line)
 	}
-	address, _ := g.Banner["address"].(string)
-	g.Addr = strings.TrimPrefix(address, "http://")
+	g.Addr, _ = g.Banner["address"].(string)
+	g.Addr = strings.TrimPrefix(g.Addr, "http://")
 	if _, _, err := net.SplitHostPort(g.Addr); err != nil {
-		t.Fatalf("the banner's address is %q: %s", address, line)
+		t.Fatalf("the banner's address is %q: %s", g.Addr, line)
 	}
 	g.URL = "http://" + g.Addr
-	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
+	if strings.Contains(line, "https://"+g.Addr) {
+		g.URL = "https://" + g.Addr
+	}
+	transport := &http.Transport{
+		DisableCompression: true, MaxIdleConnsPerHost: 64,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}
 	g.Client = &http.Client{
 		Transport:     transport,
 		Timeout:       time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return g
 }
 
 // firstLine waits for the first whole line on stdout.

@@ -42,12 +42,22 @@ type Process struct {
 // it reported a panic or a data race.
 func Execute(t testing.TB, dir string, env []string, args ...string) *Process {
 	t.Helper()
+	return execute(t, dir, env, nil, nil, args...)
+}
+
+// execute is Execute with stdout and stderr on files. Where they are nil, the Process
+// collects what is written.
+func execute(t testing.TB, dir string, env []string, stdout, stderr *os.File, args ...string) *Process {
+	t.Helper()
 	p := &Process{Ended: make(chan struct{})}
 	p.cmd = exec.Command(Binary, args...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "OPENAI_API_KEY=", "ANTHROPIC_API_KEY=", "HTTP_PROXY=", "http_proxy=", "HTTPS_PROXY=", "https_proxy=")
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.Stdout, &p.Stderr
+	if stdout != nil {
+		p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +35,7 @@ type Config struct {
 	Upstream upstream.Config `json:"upstream" doc:"The providers, and the models that lead to them."`
 
 	Path     string   `json:"-"` // absolute path of the file
+	Tag      string   `json:"-"` // of its text
 	Dir      string   `json:"-"` // its folder: relative paths start here, runtime data goes to Dir/data
 	Warnings []string `json:"-"` // what should not be, as file:line:column: path: message, in the file's order
 
@@ -64,7 +67,7 @@ type TLS struct {
 }
 
 // MaxBytes is the largest config file.
-const MaxBytes = 4 << 20
+const MaxBytes = 1 << 20
 
 // Load reads the config file at path. getenv resolves ${NAME} and is used like
 // os.LookupEnv. Whatever is wrong with the content is returned at once, as
@@ -91,7 +94,7 @@ func Salvage(path string, getenv func(string) (string, bool)) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	cfg := &Config{Path: absolute, Dir: filepath.Dir(absolute), file: path, getenv: getenv}
+	cfg := &Config{Path: absolute, Tag: Tag(text), Dir: filepath.Dir(absolute), file: path, getenv: getenv}
 	root, err := parseJSONC(text)
 	faults, warnings := cfg.fill(root, err, mode)
 	if len(faults) > 0 {
@@ -137,11 +140,17 @@ func (c *Config) fill(root *jsonNode, err error, mode fs.FileMode) (faults, warn
 	return d.faults, d.warnings
 }
 
-// ReadFile returns the text of a config file and its mode. A file larger than 4 MiB, or anything but a file, is an error.
+// Tag identifies a config's text, secrets included, as an entity tag (RFC 9110 §8.8.3).
+func Tag(text []byte) string {
+	digest := sha256.Sum256(text)
+	return `"` + hex.EncodeToString(digest[:16]) + `"`
+}
+
+// ReadFile returns the text of a config file and its mode. A file larger than 1 MiB, or anything but a file, is an error.
 func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
 	text, mode, err = auth.ReadFile(path, MaxBytes)
 	if errors.Is(err, auth.ErrTooLarge) {
-		err = fmt.Errorf("%s is larger than 4 MiB", path)
+		err = fmt.Errorf("%s is larger than 1 MiB", path)
 	}
 	return text, mode, err
 }

@@ -496,7 +496,7 @@ func TestLoadRefusesTheFile(t *testing.T) {
 	}
 	big := filepath.Join(dir, "big.json")
 	writeFile(t, big, "{}"+strings.Repeat(" ", 4<<20-1))
-	if _, err := config.Load(big, configEnv); err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
+	if _, err := config.Load(big, configEnv); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB") {
 		t.Errorf("big file: %v", err)
 	}
 }
