@@ -112,6 +112,7 @@ func (x *exchange) fail(err error) error {
 	case errors.Is(err, ErrBadReply):
 		return err
 	case stale:
+		x.transport.pool.clear() // the others have ended as well, as likely as not; sending again must not meet one
 		return fmt.Errorf("%w: %w", ErrStale, err)
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, err)

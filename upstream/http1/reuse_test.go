@@ -49,7 +49,7 @@ func TestForeignReplies(t *testing.T) {
 						io.WriteString(c, second)
 					}
 				})
-				askInParallel(t, p.client(t), clients, 100)
+				askInParallel(t, p.client(t), clients, 20)
 			})
 		}
 	}
@@ -112,7 +112,7 @@ func TestStaleConnections(t *testing.T) {
 			if _, _, ok := readRequest(r); ok {
 				io.WriteString(c, helloReply)
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(5 * time.Millisecond)
 			if reset {
 				c.(*net.TCPConn).SetLinger(0)
 			}
