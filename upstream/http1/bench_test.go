@@ -2,6 +2,7 @@ package http1_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -17,12 +18,16 @@ func newFastPeer(b testing.TB, reply string) *peer {
 		for {
 			length := 0
 			for {
-				line, err := r.ReadString('\n')
+				line, err := r.ReadSlice('\n')
 				if err != nil {
 					return
 				}
-				fmt.Sscanf(line, "Content-Length: %d", &length)
-				if line == "\r\n" {
+				if digits, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+					for _, c := range bytes.TrimSpace(digits) {
+						length = 10*length + int(c-'0')
+					}
+				}
+				if len(line) == 2 {
 					break
 				}
 			}

@@ -212,17 +212,24 @@ func (x *exchange) Close() error {
 		x.reading.Lock()
 	}
 	defer x.reading.Unlock()
-	var rest [smallRead]byte
-	for x.err == nil && len(x.conn.unread()) > 0 { // the end may be here already
-		if _, err := x.next(rest[:]); err != nil {
-			x.finish(err)
-		}
+	if x.err == nil && len(x.conn.unread()) > 0 { // the end may be here already
+		x.drain()
 	}
 	if x.err == nil {
 		x.finish(http.ErrBodyReadAfterClose)
 	}
 	x.err = http.ErrBodyReadAfterClose
 	return nil
+}
+
+// drain drops what is in the buffer.
+func (x *exchange) drain() {
+	rest := make([]byte, smallRead)
+	for x.err == nil && len(x.conn.unread()) > 0 {
+		if _, err := x.next(rest); err != nil {
+			x.finish(err)
+		}
+	}
 }
 
 // breakOff closes the connection, if it is still ours.
