@@ -3,13 +3,18 @@ package http1_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"proxycast/upstream/http1"
 )
 
 // newFastPeer answers every request after its body, of a length that the requests declare, with as little work as it can.
@@ -125,3 +130,65 @@ func TestReadingAllocatesNothing(t *testing.T) {
 		res.Body.Close()
 	}
 }
+
+// TestIdleStreamsHoldLittle: a stream whose reader waits, or does not read, has no buffer.
+func TestIdleStreamsHoldLittle(t *testing.T) {
+	const streams = 500
+	server, begun := make(chan struct{}), make(chan struct{}, streams)
+	client := &http1.Transport{Dial: func(context.Context) (net.Conn, error) {
+		return &silentStream{head: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", end: server}, nil
+	}}
+	var all sync.WaitGroup
+	before := heap()
+	for range streams {
+		all.Go(func() {
+			res, err := client.RoundTrip(newRequest(t, "POST", ""))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			buf := make([]byte, 512)
+			res.Body.Read(buf)
+			begun <- struct{}{}
+			res.Body.Read(buf)
+			res.Body.Close()
+		})
+	}
+	for range streams {
+		<-begun
+	}
+	if each := (heap() - before) / streams; each > 4<<10 {
+		t.Errorf("%d bytes for each stream", each)
+	} else {
+		t.Logf("%d bytes for each stream, of which 512 are the reader's", each)
+	}
+	close(server)
+	all.Wait()
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// silentStream is a connection on which nothing comes after the beginning of a reply.
+type silentStream struct {
+	net.Conn
+	head string
+	end  chan struct{}
+}
+
+func (s *silentStream) Read(p []byte) (int, error) {
+	if s.head == "" {
+		<-s.end
+		return 0, io.EOF
+	}
+	n := copy(p, s.head)
+	s.head = s.head[n:]
+	return n, nil
+}
+func (s *silentStream) Write(p []byte) (int, error) { return len(p), nil }
+func (s *silentStream) Close() error                { return nil }

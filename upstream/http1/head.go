@@ -150,10 +150,10 @@ func isFieldValue(s string) bool {
 	return true
 }
 
-// isVisible tells whether s is of visible ASCII.
+// isVisible tells whether s has no control character and no space.
 func isVisible(s string) bool {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
+		if s[i] <= ' ' || s[i] == 0x7f {
 			return false
 		}
 	}

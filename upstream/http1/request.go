@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // This file sends a request.
@@ -96,7 +97,7 @@ func (t *Transport) appendHead(b []byte, req *http.Request, length int64) ([]byt
 	switch {
 	case !isToken(method) || method == http.MethodConnect:
 		return nil, fmt.Errorf("%w: method", ErrBadRequest)
-	case host == "" || !isVisible(host) || strings.ContainsAny(host, "/@?#"):
+	case host == "" || !isVisible(host) || strings.ContainsAny(host, "/@?#") || strings.ContainsFunc(host, isForeign):
 		return nil, fmt.Errorf("%w: host", ErrBadRequest)
 	case target == "" || !isVisible(target):
 		return nil, fmt.Errorf("%w: target", ErrBadRequest)
@@ -146,6 +147,9 @@ func appendFields(b []byte, header http.Header) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// isForeign tells of a host's letter that it needs Punycode, which is the caller's part.
+func isForeign(r rune) bool { return r >= utf8.RuneSelf }
 
 func isFramingField(name string) bool {
 	switch len(name) {
