@@ -121,7 +121,7 @@ func get(client http.RoundTripper, req *http.Request) (status int, body string, 
 }
 
 // rest lets a connection settle, so that it is used again.
-func rest() { time.Sleep(3 * time.Millisecond) }
+func rest() { time.Sleep(22 * time.Millisecond) }
 
 // memoryBody is a body with its parts at hand.
 type memoryBody struct {

@@ -9,8 +9,11 @@ import (
 
 const (
 	// settle is how long a connection rests before it is used again: what a server sends behind its reply shows
-	// within that time. It costs a busy client a few more connections.
-	settle = time.Millisecond
+	// within that time. It costs a busy client a few more connections. The first connections of a server rest for
+	// as long as probation, until that many were found silent.
+	settle      = time.Millisecond
+	probation   = 20 * time.Millisecond
+	firstSilent = 16
 	// distrust is how long a server that sent what nobody asked for gets a new connection for each request.
 	distrust = time.Minute
 )
@@ -22,6 +25,7 @@ type pool struct {
 	timer     *time.Timer
 	watched   bool      // the timer runs
 	closed    bool      // by clear, until the next take
+	silent    int       // connections on which nothing came while they rested, as far as firstSilent
 	untrusted time.Time // until then nothing is kept
 }
 
@@ -36,6 +40,7 @@ func (t *Transport) idle() *conn {
 		}
 		switch c.listen() {
 		case silent:
+			t.pool.trust()
 			return c
 		case stray:
 			t.pool.distrust(time.Now())
@@ -82,9 +87,13 @@ func (p *pool) take(now time.Time, lifetime time.Duration) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = false
+	settled := settle
+	if p.silent < firstSilent {
+		settled = probation
+	}
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		switch rest := now.Sub(p.idle[i].idleSince); {
-		case rest < settle:
+		case rest < settled:
 			continue
 		case rest > lifetime: // and so are all before it; the timer is about to close them
 			return nil
@@ -125,9 +134,15 @@ func (p *pool) expire(lifetime time.Duration) {
 	}
 }
 
+func (p *pool) trust() {
+	p.mu.Lock()
+	p.silent = min(p.silent+1, firstSilent)
+	p.mu.Unlock()
+}
+
 func (p *pool) distrust(now time.Time) {
 	p.mu.Lock()
-	p.untrusted = now.Add(distrust)
+	p.untrusted, p.silent = now.Add(distrust), 0
 	p.mu.Unlock()
 	p.clear()
 }
