@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,6 @@ const (
 	// staleWithin is how soon after a request the end of a kept connection shows that it had ended before.
 	// What ends later may have been at work on the request.
 	staleWithin = time.Second
-	// sentWithin is how long the end of the reply waits for the end of the request.
-	sentWithin = 50 * time.Millisecond
 	// smallRead is the length below which a read from a chunked body goes through a buffer.
 	smallRead = 512
 )
@@ -66,7 +65,7 @@ func (x *exchange) connect() error {
 
 // receive reads the head of the reply.
 func (x *exchange) receive(req *http.Request) error {
-	left := x.transport.maxHead()
+	left := cmp.Or(x.transport.MaxHead, defaultMaxHead)
 	for interim := 0; ; interim++ {
 		head, err := x.conn.head(left)
 		if err != nil {
@@ -86,7 +85,7 @@ func (x *exchange) receive(req *http.Request) error {
 	if x.framing, x.keep, err = frame(&x.reply, req.Method); err != nil {
 		return err
 	}
-	x.keep = x.keep && !x.outgoing.close
+	x.keep = x.keep && !x.outgoing.last
 	x.reply.Request, x.reply.TLS = req, x.conn.state
 	if x.framing.kind == empty {
 		x.reply.Body = http.NoBody
@@ -132,7 +131,7 @@ func (x *exchange) finish(err error) {
 		}
 	}
 	x.conn.free()
-	if x.stop != nil && !x.stop() || keep && !x.allSent() {
+	if x.stop != nil && !x.stop() || keep && !x.outgoing.sent() {
 		keep = false
 	}
 	if keep {
@@ -141,16 +140,6 @@ func (x *exchange) finish(err error) {
 	}
 	x.conn.close()
 	x.outgoing.abandon()
-}
-
-// allSent tells whether the request was sent in full. The reply to all of it may be here before its sender has noticed.
-func (x *exchange) allSent() bool {
-	if x.outgoing.done == nil {
-		return x.outgoing.sent(nil)
-	}
-	limit, cancel := context.WithTimeout(context.Background(), sentWithin)
-	defer cancel()
-	return x.outgoing.sent(limit.Done())
 }
 
 // Read reads from the reply's body.

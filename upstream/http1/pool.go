@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -34,7 +35,7 @@ type pool struct {
 // another client's request.
 func (t *Transport) idle() *conn {
 	for {
-		c := t.pool.take(time.Now(), t.idleTimeout())
+		c := t.pool.take(time.Now(), cmp.Or(t.IdleTimeout, defaultIdleTimeout))
 		if c == nil {
 			return nil
 		}
@@ -51,20 +52,9 @@ func (t *Transport) idle() *conn {
 
 // keep takes a connection whose reply has been read to its end, or closes it.
 func (t *Transport) keep(c *conn) {
-	limit := t.MaxIdle
-	if limit == 0 {
-		limit = defaultMaxIdle
-	}
-	if !t.pool.put(c, time.Now(), limit, t.idleTimeout()) {
+	if !t.pool.put(c, time.Now(), cmp.Or(t.MaxIdle, defaultMaxIdle), cmp.Or(t.IdleTimeout, defaultIdleTimeout)) {
 		c.close()
 	}
-}
-
-func (t *Transport) idleTimeout() time.Duration {
-	if t.IdleTimeout > 0 {
-		return t.IdleTimeout
-	}
-	return defaultIdleTimeout
 }
 
 func (p *pool) put(c *conn, now time.Time, limit int, lifetime time.Duration) bool {

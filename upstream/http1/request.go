@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 )
 
@@ -17,6 +18,9 @@ import (
 // directly is how many bytes are sent on the caller's goroutine. A socket takes them although the server does not read,
 // so that a server which answers first can't block us.
 const directly = 32 << 10
+
+// sentWithin is how long the end of the reply waits for the end of the request.
+const sentWithin = 50 * time.Millisecond
 
 // A pooled buffer holds the head of a request, or what is copied of its body.
 const writeSize = 16 << 10
@@ -35,7 +39,7 @@ type outgoing struct {
 	body   io.ReadCloser
 	length int64 // of body, -1: unknown
 	read   bool  // body must be read
-	close  bool  // the connection is not to be used again
+	last   bool  // the connection is not to be used again
 
 	conn       *conn
 	done       chan struct{}         // closed when all is sent; nil: it has been
@@ -77,7 +81,7 @@ func (o *outgoing) prepare(t *Transport, req *http.Request) error {
 	for _, part := range o.parts {
 		o.size += len(part)
 	}
-	o.close = req.Close || hasToken(req.Header["Connection"], "close") || len(req.Header["Upgrade"]) > 0
+	o.last = req.Close || hasToken(req.Header["Connection"], "close") || len(req.Header["Upgrade"]) > 0
 	return nil
 }
 
@@ -207,12 +211,14 @@ func (o *outgoing) release() {
 	}
 }
 
-// sent waits for the end of the sending, for as long as limit says, and tells whether all was sent.
-func (o *outgoing) sent(limit <-chan struct{}) bool {
+// sent tells whether all was sent. The reply to all of it may be here before the sender has noticed: it is waited for.
+func (o *outgoing) sent() bool {
 	if o.done != nil {
+		limit := time.NewTimer(sentWithin)
+		defer limit.Stop()
 		select {
 		case <-o.done:
-		case <-limit:
+		case <-limit.C:
 			return false
 		}
 	}

@@ -112,7 +112,7 @@ func TestStaleConnections(t *testing.T) {
 			if _, _, ok := readRequest(r); ok {
 				io.WriteString(c, helloReply)
 			}
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(22 * time.Millisecond)
 			if reset {
 				c.(*net.TCPConn).SetLinger(0)
 			}
@@ -126,7 +126,7 @@ func TestStaleConnections(t *testing.T) {
 			if err != nil || body != "hello" {
 				t.Fatalf("request %d: %q, %v", i, body, err)
 			}
-			time.Sleep(time.Duration(i%4) * time.Millisecond)
+			time.Sleep(20*time.Millisecond + time.Duration(i%4)*time.Millisecond)
 		}
 	}
 }

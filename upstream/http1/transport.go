@@ -90,13 +90,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections closes the connections that are kept, and those in use once they are idle, until the next call.
 func (t *Transport) CloseIdleConnections() { t.pool.clear() }
 
-func (t *Transport) maxHead() int {
-	if t.MaxHead > 0 {
-		return t.MaxHead
-	}
-	return defaultMaxHead
-}
-
 // TLSClient is [tls.Client], and notes how the connection ends: crypto/tls reports a truncated stream and one
 // that was closed by an alert with the same io.EOF. A body that only the end of its connection ends needs
 // the difference (RFC 9112 §9.8).
