@@ -212,6 +212,13 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	return r.parts.Read(p)
 }
 
+// Buffers returns what is left of the parts, for http1 to send them where they stand.
+func (r *bodyReader) Buffers() net.Buffers {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.parts
+}
+
 func (r *bodyReader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

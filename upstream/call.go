@@ -148,7 +148,7 @@ func (a *attempt) newRequest() *http.Request {
 	n := length(parts)
 	return a.provider.newRequest(a.deadline.ctx, a.key, providerRequest{
 		method: http.MethodPost, path: a.takes.Path(), query: a.client.URL.RawQuery,
-		header: requestHeader(a.client.Header), body: requestBody(a.body, parts, n), length: n,
+		header: requestHeader(a.client.Header), body: a.provider.requestBody(a.body, parts, n), length: n,
 	})
 }
 

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net/url"
@@ -46,11 +47,14 @@ type ProviderConfig struct {
 	StreamUsage    bool              `json:"stream_usage" default:"true" doc:"Ask OpenAI chat streams for their usage when the client did not. Off for providers that refuse stream_options."`
 	Proxy          string            `json:"proxy,omitempty" secret:"true" address:"self" doc:"http://, https:// or socks5:// URL; none: no proxy; absent: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide."`
 	MaxConcurrency int               `json:"max_concurrency,omitempty" min:"0" max:"1000000" doc:"Calls at a time. Four times as many wait, further ones go elsewhere or are refused. 0: no limit."`
+	HTTP           string            `json:"http,omitempty" enum:"transport" doc:"transport: call it with net/http's client, which speaks HTTP/2 too. Absent: with the gateway's own, of HTTP/1.1."`
 	Timeouts       Timeouts          `json:"timeouts" doc:"Limits on one call; 0s is no limit."`
 
 	// Missing names an unset variable of the credentials. Without any credential
 	// left it disables the provider.
 	Missing string `json:"-"`
+
+	roots *x509.CertPool // of tests; nil: the system's
 }
 
 // Timeouts limits one call of a provider. Zero is no limit.
@@ -65,6 +69,7 @@ type Timeouts struct {
 const (
 	typeOpenAI    = "openai"
 	typeAnthropic = "anthropic"
+	httpTransport = "transport" // net/http's
 	typeDemo      = "demo"
 )
 

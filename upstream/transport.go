@@ -17,46 +17,97 @@ import (
 	"time"
 
 	"golang.org/x/net/proxy"
+
+	"proxycast/upstream/http1"
 )
 
-// This file is the seam to the network: how a connection comes about, and all that is known of the behaviour of
-// net/http's client, its error texts included.
+// This file is the seam to the network: which client speaks to a provider, how its connections come about, and all that is
+// known of the behaviour of net/http's, its error texts included.
 
 // Limits on a provider's reply head, and on the connections kept for reuse.
 const (
 	maxReplyHeader   = 32 << 10
 	maxIdlePerHost   = 512
 	idleConnLifetime = 90 * time.Second
+	maxStreamBuffer  = 64 << 10         // HTTP/2: of what a stalled client leaves unread
 	pingAfter        = 15 * time.Second // HTTP/2: silence after which a connection is probed
 )
 
-// newTransport returns the client of the provider at base.
-func newTransport(cfg ProviderConfig, base *url.URL) (*http.Transport, error) {
+// newTransport returns the client of the provider at base: our own of HTTP/1.1, or net/http's where the config asks for
+// it, which alone speaks HTTP/2.
+func newTransport(cfg ProviderConfig, base *url.URL) (http.RoundTripper, error) {
 	via, err := proxyOf(cfg.Proxy, base)
 	if err != nil {
 		return nil, err
 	}
 	d := &dialer{
 		limit: cfg.Timeouts.Connect, proxy: via,
-		tls: &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64), NextProtos: []string{"h2", "http/1.1"}},
+		tls: &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64), RootCAs: cfg.roots},
 	}
+	if cfg.HTTP == httpTransport {
+		return d.netTransport(base), nil
+	}
+	return d.ownTransport(base), nil
+}
+
+// absolute reports whether the proxy is asked in the absolute form (RFC 9112 §3.2.2), without a tunnel.
+func (d *dialer) absolute(base *url.URL) bool {
+	return base.Scheme == "http" && d.proxy != nil && strings.HasPrefix(d.proxy.Scheme, "http")
+}
+
+func (d *dialer) ownTransport(base *url.URL) *http1.Transport {
+	t := &http1.Transport{MaxIdle: maxIdlePerHost, IdleTimeout: idleConnLifetime, MaxHead: maxReplyHeader}
+	d.tls.NextProtos = []string{"http/1.1"}
+	secure, address := base.Scheme == "https", hostAndPort(base)
+	if d.absolute(base) {
+		secure, address = d.proxy.Scheme == "https", proxyAddress(d.proxy)
+		t.Absolute, t.ProxyAuthorization = true, basicAuthorization(d.proxy.User)
+		d.proxy = nil
+	}
+	t.Dial = func(ctx context.Context) (net.Conn, error) { return d.dial(ctx, "tcp", address) }
+	if secure {
+		t.Dial = func(ctx context.Context) (net.Conn, error) { return d.dialTLS(ctx, "tcp", address) }
+	}
+	return t
+}
+
+func (d *dialer) netTransport(base *url.URL) *http.Transport {
+	d.tls.NextProtos = []string{"h2", "http/1.1"}
 	t := &http.Transport{
 		DialContext:            d.dial,
 		DialTLSContext:         d.dialTLS,
 		TLSClientConfig:        d.tls,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter, MaxReceiveBufferPerStream: maxStreamBuffer},
 		MaxIdleConns:           0,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleConnLifetime,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxReplyHeader,
 	}
-	if base.Scheme == "http" && via != nil && strings.HasPrefix(via.Scheme, "http") {
-		t.Proxy = http.ProxyURL(via) // it is asked in the absolute form (RFC 9112 §3.2.2); there is no tunnel
+	if d.absolute(base) {
+		t.Proxy = http.ProxyURL(d.proxy)
 		d.proxy = nil
 	}
-	return t, nil
+	return t
+}
+
+// hostAndPort returns the address of a server with the port that its scheme has.
+func hostAndPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// basicAuthorization returns the field value for a user of a proxy (RFC 7617), "" for none.
+func basicAuthorization(user *url.Userinfo) string {
+	if user == nil {
+		return ""
+	}
+	password, _ := user.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
 }
 
 // proxyOf returns the proxy on the way to base, nil for none. text is the config's.
@@ -140,11 +191,28 @@ func dialSOCKS(ctx context.Context, direct *net.Dialer, via *url.URL, address st
 		auth = &proxy.Auth{User: via.User.Username()}
 		auth.Password, _ = via.User.Password()
 	}
-	socks, err := proxy.SOCKS5("tcp", proxyAddress(via), auth, direct)
+	raw := &rawDialer{direct, nil}
+	socks, err := proxy.SOCKS5("tcp", proxyAddress(via), auth, raw)
 	if err != nil {
 		return nil, err
 	}
-	return socks.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
+	if _, err := socks.(proxy.ContextDialer).DialContext(ctx, "tcp", address); err != nil {
+		return nil, err
+	}
+	return raw.conn, nil
+}
+
+// rawDialer keeps the connection that x/net/proxy wraps, though nothing wraps what passes on it: http1 looks at the socket
+// before it uses a connection again.
+type rawDialer struct {
+	*net.Dialer
+	conn net.Conn
+}
+
+func (r *rawDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := r.Dialer.DialContext(ctx, network, address)
+	r.conn = conn
+	return conn, err
 }
 
 // dialTunnel asks an HTTP proxy for a tunnel to the address (RFC 9110 §9.3.6).
@@ -174,10 +242,8 @@ func (d *dialer) dialTunnel(ctx context.Context, direct *net.Dialer, address str
 
 func askTunnel(conn net.Conn, user *url.Userinfo, address string) error {
 	ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
-	if user != nil {
-		password, _ := user.Password()
-		credential := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
-		ask.Header["Proxy-Authorization"] = []string{"Basic " + credential}
+	if authorization := basicAuthorization(user); authorization != "" {
+		ask.Header["Proxy-Authorization"] = []string{authorization}
 	}
 	if err := ask.Write(conn); err != nil {
 		return err
@@ -209,7 +275,7 @@ func proxyAddress(u *url.URL) string {
 func shakeHands(ctx context.Context, conn net.Conn, config *tls.Config, address string, step cause) (net.Conn, error) {
 	config = config.Clone()
 	config.ServerName, _, _ = net.SplitHostPort(address)
-	secure := tls.Client(conn, config)
+	secure := http1.TLSClient(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, &connectError{step, err}
@@ -240,6 +306,12 @@ func classify(err error) cause {
 	var timeout net.Error
 	text := err.Error()
 	switch {
+	case errors.Is(err, http1.ErrStale):
+		return closedWhileIdle
+	case errors.Is(err, http1.ErrClosed):
+		return closedEarly
+	case errors.Is(err, http1.ErrBadReply):
+		return badHTTP
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return connectTimeout
 	case errors.As(err, &dns):
@@ -248,7 +320,8 @@ func classify(err error) cause {
 		return badProxy
 	case errors.As(err, &connect):
 		return connect.step
-	case strings.HasSuffix(text, "http: server closed idle connection"):
+	case strings.HasSuffix(text, "http: server closed idle connection"),
+		strings.Contains(text, "graceful shutdown GOAWAY"), strings.Contains(text, "REFUSED_STREAM"): // RFC 9113 §6.8, §8.7: not processed
 		return closedWhileIdle
 	case strings.Contains(text, "tls:") || strings.Contains(text, "x509:"):
 		return badTLS
@@ -260,15 +333,15 @@ func classify(err error) cause {
 	return unexplained
 }
 
-// maxCopied is the size up to which a request's body is copied for the transport.
+// maxCopied is the size up to which a request's body is copied for net/http.
 const maxCopied = 3 << 10
 
 // requestBody returns a reader of parts, n bytes in all, which are slices of the body or of fresh memory.
 //
-// A small body is copied: of a bytes.Reader net/http knows that it will not block, and sends it in one packet with
-// the head.
-func requestBody(b *Body, parts net.Buffers, n int64) io.ReadCloser {
-	if n > maxCopied {
+// For net/http a small body is copied: of a bytes.Reader it knows that it will not block, and sends it in one packet with
+// the head. Our own client does that with all of them.
+func (p *provider) requestBody(b *Body, parts net.Buffers, n int64) io.ReadCloser {
+	if _, own := p.transport.(*http1.Transport); own || n > maxCopied {
 		return b.reader(parts)
 	}
 	text := make([]byte, 0, n)

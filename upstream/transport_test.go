@@ -21,25 +21,34 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// ask relays one request to a provider and returns the client's view. change, if not
-// nil, prepares the provider's transport.
-func ask(t *testing.T, cfg ProviderConfig, change func(*http.Transport)) string {
+// ask relays one request to a provider and returns the client's view.
+func ask(t *testing.T, cfg ProviderConfig) string {
 	t.Helper()
 	cfg.Name, cfg.Type, cfg.Models = "p", typeOpenAI, []string{"*"}
 	p, err := New(Config{Providers: []ProviderConfig{cfg}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := p.providers[0].transport.(*http.Transport)
-	defer transport.CloseIdleConnections()
-	if change != nil {
-		change(transport)
-	}
+	defer p.providers[0].transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
 	w, rep := relayText(t, p, NewBuffers(1<<20, 1<<40), dialect.Embeddings, `{"model":"m","messages":[]}`)
 	if rep.Err != nil {
 		return rep.Err.Message
 	}
 	return w.Body.String()
+}
+
+// clients runs a test with either client of providers.
+func clients(t *testing.T, test func(t *testing.T, client string)) {
+	for name, client := range map[string]string{"own": "", "net/http": httpTransport} {
+		t.Run(name, func(t *testing.T) { test(t, client) })
+	}
+}
+
+// trust returns the roots that know a test server's certificate.
+func trust(s *httptest.Server) *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return roots
 }
 
 // relayText relays a chat request.
@@ -57,52 +66,54 @@ func relayText(t *testing.T, p *Proxy, buffers *Buffers, e dialect.Endpoint, tex
 	return w, p.Relay(w, httptest.NewRequest("POST", "/v1/chat/completions", nil), &q, body, "")
 }
 
-func TestHTTP2ToProvider(t *testing.T) {
+func TestTLSToProvider(t *testing.T) {
 	provider := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"proto":"`+r.Proto+`"}`)
 	}))
 	provider.EnableHTTP2 = true
 	provider.StartTLS()
 	defer provider.Close()
-	trust := func(tr *http.Transport) {
-		tr.TLSClientConfig.RootCAs = x509.NewCertPool()
-		tr.TLSClientConfig.RootCAs.AddCert(provider.Certificate())
-	}
-	if got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: "none"}, trust); got != `{"proto":"HTTP/2.0"}` {
-		t.Errorf("the provider was called so: %s", got)
-	}
-	if got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: "none"}, nil); !strings.Contains(got, "certificate was not accepted") {
-		t.Errorf("a certificate that nobody signed: %s", got)
+	for client, proto := range map[string]string{"": "HTTP/1.1", httpTransport: "HTTP/2.0"} {
+		if got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: "none", HTTP: client, roots: trust(provider)}); got != `{"proto":"`+proto+`"}` {
+			t.Errorf("the provider was called so: %s", got)
+		}
+		if got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: "none", HTTP: client}); !strings.Contains(got, "certificate was not accepted") {
+			t.Errorf("a certificate that nobody signed: %s", got)
+		}
 	}
 }
 
 func TestHTTPProxy(t *testing.T) {
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth()
-		io.WriteString(w, `{"asked":"`+r.URL.String()+`","as":"`+user+":"+password+`"}`)
-	}))
-	defer proxy.Close()
-	address := strings.Replace(proxy.URL, "http://", "http://me:secret@", 1)
-	got := ask(t, ProviderConfig{BaseURL: "http://provider.example", Proxy: address}, nil)
-	if got != `{"asked":"http://provider.example/v1/embeddings","as":"me:secret"}` {
-		t.Errorf("the proxy was asked so: %s", got)
-	}
+	clients(t, func(t *testing.T, client string) {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth()
+			io.WriteString(w, `{"asked":"`+r.URL.String()+`","as":"`+user+":"+password+`"}`)
+		}))
+		defer proxy.Close()
+		address := strings.Replace(proxy.URL, "http://", "http://me:secret@", 1)
+		got := ask(t, ProviderConfig{BaseURL: "http://provider.example", Proxy: address, HTTP: client})
+		if got != `{"asked":"http://provider.example/v1/embeddings","as":"me:secret"}` {
+			t.Errorf("the proxy was asked so: %s", got)
+		}
+	})
 }
 
 func TestSOCKSProxy(t *testing.T) {
-	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, `{"host":"`+r.Host+`"}`)
-	}))
-	defer provider.Close()
-	target, err := url.Parse(provider.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy, names := socksProxy(t, target.Host)
-	got := ask(t, ProviderConfig{BaseURL: "http://provider.example:8080", Proxy: "socks5://" + proxy}, nil)
-	if name := <-names; got != `{"host":"provider.example:8080"}` || name != "provider.example:8080" {
-		t.Errorf("the proxy was asked for %s, the provider answered %s", name, got)
-	}
+	clients(t, func(t *testing.T, client string) {
+		provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, `{"host":"`+r.Host+`"}`)
+		}))
+		defer provider.Close()
+		target, err := url.Parse(provider.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy, names := socksProxy(t, target.Host)
+		got := ask(t, ProviderConfig{BaseURL: "http://provider.example:8080", Proxy: "socks5://" + proxy, HTTP: client})
+		if name := <-names; got != `{"host":"provider.example:8080"}` || name != "provider.example:8080" {
+			t.Errorf("the proxy was asked for %s, the provider answered %s", name, got)
+		}
+	})
 }
 
 // serveOne gives the first connection to serve, which the test waits for.
@@ -175,12 +186,11 @@ func TestConnectIsOneLimit(t *testing.T) {
 		{"TLS to the proxy", "https://provider.example", "https://" + silentPeer(t)},
 		{"TLS to the proxy of a plain call", "http://provider.example", "https://" + silentPeer(t)},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
+		clients(t, func(t *testing.T, client string) {
 			start := time.Now()
-			got := ask(t, ProviderConfig{BaseURL: c.base, Proxy: c.proxy, Timeouts: Timeouts{Connect: limit, Total: 3 * time.Second}}, nil)
+			got := ask(t, ProviderConfig{BaseURL: c.base, Proxy: c.proxy, HTTP: client, Timeouts: Timeouts{Connect: limit, Total: 3 * time.Second}})
 			if took := time.Since(start); took < limit || took > 2*limit || !strings.Contains(got, "timeouts.connect") {
-				t.Errorf("after %v: %s", took, got)
+				t.Errorf("%s: after %v: %s", c.name, took, got)
 			}
 		})
 	}
@@ -191,7 +201,7 @@ func TestConnectLimitIsShared(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	proxy := connectProxy(t, "HTTP/1.1 200 OK\r\n\r\n", 200*time.Millisecond)
 	start := time.Now()
-	got := ask(t, ProviderConfig{BaseURL: "https://provider.example", Proxy: proxy, Timeouts: Timeouts{Connect: limit, Total: 3 * time.Second}}, nil)
+	got := ask(t, ProviderConfig{BaseURL: "https://provider.example", Proxy: proxy, Timeouts: Timeouts{Connect: limit, Total: 3 * time.Second}})
 	if took := time.Since(start); took > 450*time.Millisecond || !strings.Contains(got, "timeouts.connect") {
 		t.Errorf("after %v: %s", took, got)
 	}
@@ -199,7 +209,7 @@ func TestConnectLimitIsShared(t *testing.T) {
 
 func TestConnectRefused(t *testing.T) {
 	proxy := connectProxy(t, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", 0)
-	if got := ask(t, ProviderConfig{BaseURL: "https://provider.example", Proxy: proxy}, nil); !strings.Contains(got, "through its proxy") {
+	if got := ask(t, ProviderConfig{BaseURL: "https://provider.example", Proxy: proxy}); !strings.Contains(got, "through its proxy") {
 		t.Error(got)
 	}
 }
@@ -246,13 +256,12 @@ func TestConnectTunnel(t *testing.T) {
 		io.Copy(from, to)
 	}))
 	defer proxy.Close()
-	trust := func(tr *http.Transport) {
-		tr.TLSClientConfig.RootCAs = x509.NewCertPool()
-		tr.TLSClientConfig.RootCAs.AddCert(provider.Certificate())
-	}
-	got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: strings.Replace(proxy.URL, "http://", "http://me:secret@", 1)}, trust)
-	if got != `{"proto":"HTTP/2.0"}` {
-		t.Error(got)
+	through := strings.Replace(proxy.URL, "http://", "http://me:secret@", 1)
+	for client, proto := range map[string]string{"": "HTTP/1.1", httpTransport: "HTTP/2.0"} {
+		got := ask(t, ProviderConfig{BaseURL: provider.URL, Proxy: through, HTTP: client, roots: trust(provider)})
+		if got != `{"proto":"`+proto+`"}` {
+			t.Error(got)
+		}
 	}
 }
 
@@ -269,8 +278,10 @@ func TestClassify(t *testing.T) {
 		"net/http: server response headers exceeded 262144 bytes; aborted":                    badHTTP,
 		"EOF":            closedEarly,
 		"unexpected EOF": closedEarly,
-		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                     closedEarly,
-		"http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR": closedEarly,
+		"read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer":                                                                                                             closedEarly,
+		"http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR":                                                                                         closedEarly,
+		"http2: Transport: cannot retry err [http2: Transport received Server's graceful shutdown GOAWAY] after Request.Body was written; define Request.GetBody to avoid this error":   closedWhileIdle,
+		"http2: Transport: cannot retry err [stream error: stream ID 1; REFUSED_STREAM; received from peer] after Request.Body was written; define Request.GetBody to avoid this error": closedWhileIdle,
 		"something else": unexplained,
 	} {
 		if got := classify(errors.New(text)); got != want {
