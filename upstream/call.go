@@ -26,6 +26,8 @@ type call struct {
 	health    *health
 	answer    *answer
 	attempts  int
+
+	conversation string // "": none that we know of
 }
 
 // release lets go of the request's body, which no further attempt needs.
@@ -59,7 +61,7 @@ func (c *call) newAttempt(t target, hold, complete bool) *attempt {
 	a := &attempt{call: c, target: t, takes: c.request.Endpoint, hold: hold, complete: complete}
 	a.deadline = newDeadline(c.client.Context(), t.provider.config.Name, t.provider.config.Timeouts)
 	a.metered = a.takes == dialect.ChatCompletions && c.request.Stream && !c.request.HasStreamOptions() && t.provider.config.StreamUsage
-	a.key = t.provider.keys.pick(a.deadline.start)
+	a.key = t.provider.keys.pick(a.deadline.start, c.conversation)
 	return a
 }
 
@@ -243,10 +245,11 @@ func (a *attempt) readProblem(out *outcome) {
 		return
 	}
 	a.problem = body // until the attempt is closed
-	if !isJSONObject(body.Bytes()) {
+	text := trimBlank(body.Bytes()) // a byte order mark is not JSON's
+	if !isJSONObject(text) {
 		return
 	}
-	out.problem = body.Bytes()
+	out.problem = text
 	sniffer := dialect.NewSniffer(a.takes, false)
 	sniffer.Write(out.problem)
 	out.Err.Code = a.provider.word(sniffer.ErrorType(), out.Err.Code)
@@ -335,7 +338,6 @@ type unpackedBody struct {
 func (b *unpackedBody) Close() error { return b.packed.Close() }
 
 func isJSONObject(body []byte) bool {
-	body = trimBlank(body)
 	return len(body) > 0 && body[0] == '{' && json.Valid(body)
 }
 

@@ -15,7 +15,7 @@ const (
 	longestRest = time.Hour // whatever a provider asks for
 )
 
-// credentials are the keys of one provider, used in turn. One that was refused or
+// credentials are the keys of one provider, used in turn, or each for its conversations. One that was refused or
 // has reached its limit rests, unless it is the only one.
 type credentials struct {
 	keys []string
@@ -28,23 +28,34 @@ func newCredentials(keys []string) *credentials {
 	return &credentials{keys: keys, rest: make([]time.Time, len(keys))}
 }
 
-// pick returns the index of the key to use now, -1 without keys.
-func (c *credentials) pick(now time.Time) int {
-	if len(c.keys) == 0 {
+// pick returns the index of the key to use now, -1 without keys: that of the conversation, or in turn where it is "".
+func (c *credentials) pick(now time.Time, conversation string) int {
+	switch len(c.keys) {
+	case 0:
 		return -1
+	case 1:
+		return 0
 	}
 	first := int((c.turn.Add(1) - 1) % uint32(len(c.keys)))
-	if len(c.keys) == 1 {
-		return first
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	best, most := -1, 0.0
 	for i := range c.keys {
-		if at := (first + i) % len(c.keys); !now.Before(c.rest[at]) {
+		at := (first + i) % len(c.keys)
+		if now.Before(c.rest[at]) {
+			continue
+		}
+		if conversation == "" {
 			return at
 		}
+		if r := rank(conversation, c.keys[at], 1); best < 0 || r > most {
+			best, most = at, r
+		}
 	}
-	return first
+	if best < 0 { // all rest
+		return first
+	}
+	return best
 }
 
 // answered notes the status of an answer to key i, and whether it is about the account. It reports whether the key

@@ -41,7 +41,7 @@ type Model struct {
 func (p *Proxy) Models(ctx context.Context, pin string, allows func(model string) bool) ([]Model, *Error) {
 	providers, names := p.providers, p.aliasNames
 	if pin != "" {
-		targets, _, err := p.route(pin, "")
+		targets, _, err := p.route(pin, "", "")
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (p *Proxy) Models(ctx context.Context, pin string, allows func(model string
 		if seen[m.ID] || strings.Contains(m.ID, "*") || !allows(m.ID) {
 			return
 		}
-		if targets, _, err := p.route(pin, m.ID); err == nil {
+		if targets, _, err := p.route(pin, m.ID, ""); err == nil {
 			seen[m.ID] = true
 			all = append(all, m.completed(targets[0].provider))
 		}
@@ -94,7 +94,7 @@ func fetchLists(ctx context.Context, providers []*provider) [][]Model {
 
 // Model returns the entry of one name that routing accepts.
 func (p *Proxy) Model(ctx context.Context, pin, id string) (Model, *Error) {
-	targets, _, err := p.route(pin, id)
+	targets, _, err := p.route(pin, id, "")
 	if err != nil {
 		return Model{}, err
 	}
@@ -160,7 +160,7 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 	if p.config.Type == typeAnthropic {
 		query = "limit=1000"
 	}
-	res, err := p.transport.RoundTrip(p.newRequest(ctx, p.keys.pick(time.Now()), providerRequest{
+	res, err := p.transport.RoundTrip(p.newRequest(ctx, p.keys.pick(time.Now(), ""), providerRequest{
 		method: http.MethodGet, path: dialect.Models.Path(), query: query,
 	}))
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 // When Report.Status is 0, w may have headers of the provider's reply
 // (retry-after, rate limits) but nothing was written.
 func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request, body *Body, pin string) (rep Report) {
-	c := &call{client: r, request: q, body: body, keepalive: p.keepalive, health: p.health, answer: newAnswer(w, r, q.Endpoint)}
+	c := &call{conversation: conversationOf(r.Header, q), client: r, request: q, body: body, keepalive: p.keepalive, health: p.health, answer: newAnswer(w, r, q.Endpoint)}
 	defer c.release()
-	plan, err := p.plan(q, pin)
+	plan, err := p.plan(q, pin, c.conversation)
 	if err != nil {
 		rep.Err = err
 		return rep

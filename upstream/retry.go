@@ -39,8 +39,8 @@ type plan struct {
 }
 
 // plan decides how a request is tried. pin, when not empty, names the provider.
-func (p *Proxy) plan(q *dialect.Request, pin string) (*plan, *Error) {
-	targets, complete, err := p.route(pin, q.Model())
+func (p *Proxy) plan(q *dialect.Request, pin, conversation string) (*plan, *Error) {
+	targets, complete, err := p.route(pin, q.Model(), conversation)
 	if err != nil {
 		return nil, err
 	}

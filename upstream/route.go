@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -21,14 +22,14 @@ func (t target) name() targetName { return targetName{t.provider.config.Name, t.
 // route decides where a request for model goes, in the order in which to try: an
 // alias (exact, then the longest wildcard), then provider/model, then the first
 // provider that lists the model. pin, when not empty, names the provider and skips
-// all that. The slice is the caller's.
-func (p *Proxy) route(pin, model string) (targets []target, complete bool, err *Error) {
+// all that. conversation, when not empty, decides among targets by weight. The slice is the caller's.
+func (p *Proxy) route(pin, model, conversation string) (targets []target, complete bool, err *Error) {
 	if pin != "" {
 		targets, err = p.ready(pin, model)
 		return targets, false, err
 	}
 	if route, ok := p.alias(model); ok {
-		targets, err = p.follow(route, model)
+		targets, err = p.follow(route, model, conversation)
 		return targets, route.Commit == commitComplete, err
 	}
 	if name, upstream, ok := strings.Cut(model, "/"); ok && upstream != "" && p.provider(name) != nil {
@@ -53,8 +54,8 @@ func (p *Proxy) route(pin, model string) (targets []target, complete bool, err *
 }
 
 // follow returns the targets of a route that are enabled.
-func (p *Proxy) follow(route Route, model string) (targets []target, err *Error) {
-	for _, t := range inOrder(route) {
+func (p *Proxy) follow(route Route, model, conversation string) (targets []target, err *Error) {
+	for _, t := range inOrder(route, conversation) {
 		name, upstream, _ := strings.Cut(t.To, "/")
 		if upstream == "*" {
 			upstream = model
@@ -72,10 +73,17 @@ func (p *Proxy) follow(route Route, model string) (targets []target, err *Error)
 }
 
 // inOrder returns the targets of a route as one request tries them: as they stand,
-// or drawn by weight.
-func inOrder(route Route) []TargetConfig {
+// or by weight, drawn anew where the request belongs to no conversation.
+func inOrder(route Route, conversation string) []TargetConfig {
 	if route.Strategy != strategyWeighted {
 		return route.Targets
+	}
+	if conversation != "" {
+		order := slices.Clone(route.Targets)
+		slices.SortStableFunc(order, func(a, b TargetConfig) int {
+			return cmp.Compare(rank(conversation, b.To, b.Weight), rank(conversation, a.To, a.Weight))
+		})
+		return order
 	}
 	rest := slices.Clone(route.Targets)
 	var order []TargetConfig

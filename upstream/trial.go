@@ -75,7 +75,7 @@ func (p *provider) say(ctx context.Context, model string) (text string, err erro
 	if err != nil {
 		return "", err
 	}
-	res, err := p.transport.RoundTrip(p.newRequest(ctx, p.keys.pick(time.Now()), providerRequest{
+	res, err := p.transport.RoundTrip(p.newRequest(ctx, p.keys.pick(time.Now(), ""), providerRequest{
 		method: http.MethodPost, path: e.Path(), header: http.Header{"Content-Type": {"application/json"}},
 		body: io.NopCloser(bytes.NewReader(body)), length: int64(len(body)),
 	}))

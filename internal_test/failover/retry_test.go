@@ -71,10 +71,10 @@ func TestWhatIsRetried(t *testing.T) {
 		for _, status := range []int{408, 429, 500, 502, 503, 504, 529} {
 			f(fmt.Sprint(status), refuse(status), status%2 == 0, "first", "first", "second")
 		}
-		for _, status := range []int{401, 404} { // the credential's, or the model's, fault
+		for _, status := range []int{401, 402, 404} { // the credential's, the account's or the model's fault
 			f(fmt.Sprint(status), refuse(status), true, "first", "second")
 		}
-		for _, status := range []int{400, 402, 403, 409, 413, 422} {
+		for _, status := range []int{400, 403, 409, 413, 422} {
 			f(fmt.Sprint(status), refuse(status), true, "first")
 		}
 		f("too long", tooLong, false, "first", "second")

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -21,6 +20,8 @@ type Request struct {
 	closingBrace         int  // the end of the object in Body
 	hasStreamOptions     bool // "stream_options" is there, whatever its value
 	otherModel           bool // a provider could take another model from it
+
+	cacheKey, metadata []byte // values of "prompt_cache_key" and "metadata" in Body
 }
 
 // Parse scans a request body in one pass, without copying or decoding it. The Request keeps body.
@@ -112,6 +113,10 @@ func (q *Request) noteMember(name, nameEnd, value, valueEnd int) error {
 		q.Stream = q.Body[value] == 't'
 	case textIs(key, "stream_options"):
 		q.hasStreamOptions = true
+	case textIs(key, "prompt_cache_key"):
+		q.cacheKey = q.Body[value:valueEnd]
+	case textIs(key, "metadata"):
+		q.metadata = q.Body[value:valueEnd]
 	case textFolds(key, "model"), textFolds(key, "models"), textFolds(key, "fallbacks"):
 		q.otherModel = true
 	}
@@ -122,16 +127,15 @@ func (q *Request) noteMember(name, nameEnd, value, valueEnd int) error {
 func (q *Request) modelText() []byte { return q.Body[q.modelStart+1 : q.modelEnd-1] }
 
 // Model returns the decoded value of "model". It allocates the string at each call.
-func (q *Request) Model() string {
-	var model strings.Builder
-	raw := q.modelText()
-	model.Grow(len(raw))
-	for len(raw) > 0 {
-		r, n := textRune(raw)
-		model.WriteRune(r)
-		raw = raw[n:]
+func (q *Request) Model() string { return decodeText(q.modelText()) }
+
+// Conversation returns what the request says of the conversation that it belongs to: OpenAI's "prompt_cache_key", else
+// Anthropic's "metadata"."user_id"; "" if neither is a string.
+func (q *Request) Conversation() string {
+	if key := value(q.cacheKey).raw(); len(key) > 0 {
+		return decodeText(key)
 	}
-	return model.String()
+	return decodeText(value(q.metadata).get("user_id").raw())
 }
 
 // HasStreamOptions reports whether the body has "stream_options", whatever its value.

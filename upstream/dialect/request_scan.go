@@ -339,6 +339,18 @@ func textRune(raw []byte) (rune, int) {
 	return rune(raw[1]), 2
 }
 
+// decodeText decodes what stands between the quotes of a string.
+func decodeText(raw []byte) string {
+	var text strings.Builder
+	text.Grow(len(raw))
+	for len(raw) > 0 {
+		r, n := textRune(raw)
+		text.WriteRune(r)
+		raw = raw[n:]
+	}
+	return text.String()
+}
+
 // utf16Unit returns the value of the \uXXXX at the start of raw.
 func utf16Unit(raw []byte) rune {
 	return hexDigit(raw[2])<<12 | hexDigit(raw[3])<<8 | hexDigit(raw[4])<<4 | hexDigit(raw[5])
