@@ -1,16 +1,10 @@
 package upstream
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"proxycast/upstream/dialect"
@@ -215,25 +209,6 @@ func (a *attempt) receiveError(out *outcome) {
 	out.rekeyed = another && (account || status != http.StatusForbidden)
 }
 
-// isAccount reports whether an error says that the account behind the credential is empty or locked: another one may do.
-func isAccount(status int, problem []byte) bool {
-	switch status {
-	case http.StatusPaymentRequired:
-		return true
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusTooManyRequests:
-	default:
-		return false
-	}
-	text := strings.ToLower(string(problem[:min(len(problem), 4096)]))
-	for _, sign := range []string{"insufficient_quota", "insufficient balance", "insufficient_balance", "insufficient credit", "insufficient funds",
-		"credit balance", "billing", "out of credit", "exceeded your current quota", "arrear", "余额不足", "欠费"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
-}
-
 // readProblem reads the body of an error status, and takes over its own word for the error.
 func (a *attempt) readProblem(out *outcome) {
 	a.deadline.by("idle", time.Now(), a.provider.config.Timeouts.Idle)
@@ -244,7 +219,7 @@ func (a *attempt) readProblem(out *outcome) {
 	if err != nil {
 		return
 	}
-	a.problem = body // until the attempt is closed
+	a.problem = body                // until the attempt is closed
 	text := trimBlank(body.Bytes()) // a byte order mark is not JSON's
 	if !isJSONObject(text) {
 		return
@@ -257,89 +232,6 @@ func (a *attempt) readProblem(out *outcome) {
 
 // maxProblem is how much of a provider's error is read and passed on.
 const maxProblem = 1 << 20
-
-// maxPeek is how far the first byte of a reply that says something is looked for.
-const maxPeek = 512
-
-// peek reads on until it has a byte that is not blank, or no more comes. It returns what it has read, and the body with that
-// in front again.
-func peek(body io.ReadCloser) (begin []byte, whole io.ReadCloser) {
-	begin = make([]byte, 0, maxPeek)
-	for len(begin) < maxPeek {
-		n, err := body.Read(begin[len(begin):maxPeek])
-		begin = begin[:len(begin)+n]
-		if text := trimBlank(begin); err != nil || len(text) >= len("retry:") || len(text) > 0 && bytes.IndexByte([]byte("{[<"), text[0]) >= 0 {
-			if err != nil && err != io.EOF {
-				return begin, &peeked{io.MultiReader(bytes.NewReader(begin), brokenReader{err}), body}
-			}
-			break
-		}
-	}
-	return begin, &peeked{io.MultiReader(bytes.NewReader(begin), body), body}
-}
-
-// peeked is a body of which a part was read before.
-type peeked struct {
-	io.Reader
-	io.Closer
-}
-
-type brokenReader struct{ err error }
-
-func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
-
-// trimBlank returns text without a byte order mark and the white space before its first word.
-func trimBlank(text []byte) []byte {
-	return bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\uFEFF")), " \t\r\n")
-}
-
-// looksLikeEvents reports whether a reply begins as an event stream does, whatever it says that it is.
-func looksLikeEvents(begin []byte) bool {
-	text := trimBlank(begin)
-	for _, field := range []string{"data:", "event:", "id:", "retry:", ":"} {
-		if bytes.HasPrefix(text, []byte(field)) {
-			return true
-		}
-	}
-	return false
-}
-
-// unpack takes the content encoding off a reply that has one though none was asked for. It fails where it knows none of that
-// name.
-func unpack(res *http.Response) error {
-	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
-	case "", "identity":
-		return nil
-	case "gzip", "x-gzip":
-	default:
-		return errEncoding
-	}
-	unzipped, err := gzip.NewReader(res.Body)
-	if err != nil {
-		return err
-	}
-	res.Body = &unpackedBody{unzipped, res.Body}
-	res.ContentLength = -1
-	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag"} { // of the body as it came
-		res.Header.Del(name)
-	}
-	return nil
-}
-
-// errEncoding is a content encoding that cannot be taken off: the reply is as it came.
-var errEncoding = errors.New("upstream: an unknown content encoding")
-
-// unpackedBody is a body without its encoding; closing it closes the one that it is read from.
-type unpackedBody struct {
-	io.Reader
-	packed io.Closer
-}
-
-func (b *unpackedBody) Close() error { return b.packed.Close() }
-
-func isJSONObject(body []byte) bool {
-	return len(body) > 0 && body[0] == '{' && json.Valid(body)
-}
 
 // pass sends a reply of a success status to the client.
 func (a *attempt) pass(out *outcome) {

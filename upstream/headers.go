@@ -66,12 +66,6 @@ func keptFromClient(name string) bool {
 	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Cf-") || strings.HasPrefix(name, "X-Accel-")
 }
 
-// isEventStream reports whether a reply says that it is one.
-func isEventStream(contentType string) bool {
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
-}
-
 // hopByHop names the headers of one connection (RFC 9110 §7.6.1, and those that
 // older software treats so).
 func hopByHop(name string) bool {

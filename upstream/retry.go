@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"proxycast/upstream/dialect"
@@ -146,17 +145,6 @@ func judge(status int, problem []byte) verdict {
 
 // statusOverloaded is Anthropic's own.
 const statusOverloaded = 529
-
-// isTooLong recognises the error of a prompt that a model has no room for: another model may have it.
-func isTooLong(problem []byte) bool {
-	text := strings.ToLower(string(problem[:min(len(problem), 4096)]))
-	for _, sign := range []string{"context_length_exceeded", "context length", "context window", "prompt is too long", "request_too_large"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
-}
 
 // backoff returns the time before repeat n (from 0), with full jitter.
 func backoff(n int) time.Duration {
