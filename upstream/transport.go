@@ -58,6 +58,7 @@ func (d *dialer) absolute(base *url.URL) bool {
 func (d *dialer) ownTransport(base *url.URL) *http1.Transport {
 	t := &http1.Transport{MaxIdle: maxIdlePerHost, IdleTimeout: idleConnLifetime, MaxHead: maxReplyHeader}
 	d.tls.NextProtos = []string{"http/1.1"}
+	d.tls.DynamicRecordSizingDisabled = true // a large body would begin in records of a packet each
 	secure, address := base.Scheme == "https", hostAndPort(base)
 	if d.absolute(base) {
 		secure, address = d.proxy.Scheme == "https", proxyAddress(d.proxy)

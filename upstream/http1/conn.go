@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -33,6 +34,7 @@ type conn struct {
 	pooled *[readSize]byte // buf's memory, if it is of the pool
 
 	reused    bool
+	written   atomic.Int64 // bytes of the request under way
 	idleSince time.Time
 }
 

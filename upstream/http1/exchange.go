@@ -14,9 +14,6 @@ import (
 // This file is one request with its reply: from the connection that it takes until the connection is given back.
 
 const (
-	// staleWithin is how soon after a request the end of a kept connection shows that it had ended before.
-	// What ends later may have been at work on the request.
-	staleWithin = time.Second
 	// smallRead is the length below which a read from a chunked body goes through a buffer.
 	smallRead = 512
 )
@@ -27,7 +24,6 @@ type exchange struct {
 	ctx       context.Context
 	conn      *conn
 	stop      func() bool // stops watching ctx
-	began     time.Time   // the sending
 	outgoing  outgoing
 	reply     http.Response
 
@@ -56,7 +52,7 @@ func (x *exchange) connect() error {
 		}
 		x.conn = newConn(nc)
 	}
-	x.began = time.Now()
+	x.conn.written.Store(0)
 	if x.ctx.Done() != nil {
 		x.stop = context.AfterFunc(x.ctx, x.conn.closeFunc)
 	}
@@ -99,8 +95,8 @@ func (x *exchange) receive(req *http.Request) error {
 // fail ends an exchange without a reply and tells why there is none.
 func (x *exchange) fail(err error) error {
 	fresh := len(x.conn.unread()) == 0 && x.reply.StatusCode == 0
-	stale := x.conn.reused && fresh && time.Since(x.began) < staleWithin
 	x.finish(err)
+	stale := x.conn.reused && fresh && x.conn.written.Load() == 0
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}

@@ -282,7 +282,8 @@ func (o *outgoing) writeData(data []byte) error {
 // together, because each write would be a TLS record and a packet of its own.
 func (c *conn) write(parts *net.Buffers) error {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		_, err := parts.WriteTo(tcp)
+		n, err := parts.WriteTo(tcp)
+		c.written.Add(n)
 		return err
 	}
 	pooled := writeBuffers.Get().(*[]byte)
@@ -297,7 +298,9 @@ func (c *conn) write(parts *net.Buffers) error {
 		if n == 0 {
 			return nil
 		}
-		if _, err := c.Conn.Write(buf[:n]); err != nil {
+		sent, err := c.Conn.Write(buf[:n])
+		c.written.Add(int64(sent))
+		if err != nil {
 			return err
 		}
 	}

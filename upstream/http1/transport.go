@@ -23,7 +23,7 @@ import (
 // What goes wrong, for errors.Is. Other errors are those of Dial, of the request's Body, of the connection while a
 // reply's body is read, and the cause of the request's context.
 var (
-	// ErrStale: a kept connection had ended before the request reached the server. Sending it again repeats nothing.
+	// ErrStale: a kept connection had ended before a byte of the request was sent. Sending it again repeats nothing.
 	ErrStale = errors.New("http1: the kept connection has ended")
 	// ErrClosed: the connection ended before the head of a reply was complete.
 	ErrClosed = errors.New("http1: the connection ended without a reply")
