@@ -21,11 +21,12 @@ var arrows = map[string][]string{
 	"server":           {"server/config", "server/autostart", "auth", "cors", "logs", "upstream", "upstream/dialect"},
 	"server/config":    {"auth", "cors", "logs", "upstream"},
 	"server/autostart": nil,
-	"upstream":         {"upstream/dialect", "upstream/demo"},
+	"upstream":         {"upstream/dialect", "upstream/demo", "upstream/http1"},
 	"auth":             nil,
 	"cors":             nil,
 	"logs":             nil,
 	"upstream/dialect": nil,
+	"upstream/http1":   nil,
 	"upstream/demo":    {"upstream/dialect"}, // for the shapes of errors, which stand in one place
 	"internal_test":    nil,
 
