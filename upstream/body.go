@@ -77,8 +77,8 @@ func (b *Buffers) free(holder string, n int64) {
 	}
 }
 
-// get returns a body that begins with the bytes of smaller, which is released, and has room for at least size bytes. smaller
-// may be nil.
+// get returns a body that begins with the bytes of smaller, which is released, and has room for at least size bytes.
+// smaller may be nil.
 func (b *Buffers) get(holder string, size int64, smaller *Body) (*Body, error) {
 	class := 0
 	for class < len(bodySizes) && bodySizes[class] < size {
