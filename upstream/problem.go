@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -20,23 +21,17 @@ func isAccount(status int, problem []byte) bool {
 	default:
 		return false
 	}
-	text := strings.ToLower(string(problem[:min(len(problem), maxRead)]))
-	for _, sign := range []string{"insufficient_quota", "insufficient balance", "insufficient_balance", "insufficient credit", "insufficient funds",
-		"credit balance", "billing", "out of credit", "exceeded your current quota", "arrear", "余额不足", "欠费"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
+	return says(problem, "insufficient_quota", "insufficient balance", "insufficient_balance", "insufficient credit",
+		"insufficient funds", "credit balance", "billing", "out of credit", "exceeded your current quota", "arrear", "余额不足", "欠费")
 }
 
 // isTooLong recognises the error of a prompt that a model has no room for: another model may have it.
 func isTooLong(problem []byte) bool {
+	return says(problem, "context_length_exceeded", "context length", "context window", "prompt is too long", "request_too_large")
+}
+
+// says reports whether the beginning of an error holds one of the signs, which are in lower case.
+func says(problem []byte, signs ...string) bool {
 	text := strings.ToLower(string(problem[:min(len(problem), maxRead)]))
-	for _, sign := range []string{"context_length_exceeded", "context length", "context window", "prompt is too long", "request_too_large"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(signs, func(sign string) bool { return strings.Contains(text, sign) })
 }

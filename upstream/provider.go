@@ -55,14 +55,14 @@ func newProvider(cfg ProviderConfig, prev *provider) (*provider, error) {
 }
 
 // secrets returns the credentials that the config holds for the provider at base, wherever they stand.
-func (c *ProviderConfig) secrets(base *url.URL) []string {
-	all := slices.Clone(c.credentials())
-	for name, value := range c.Headers {
+func (p ProviderConfig) secrets(base *url.URL) []string {
+	all := slices.Clone(p.credentials())
+	for name, value := range p.Headers {
 		if carriesCredential(name) {
 			all = append(all, strings.TrimPrefix(value, "Bearer "))
 		}
 	}
-	via, _ := url.Parse(c.Proxy)
+	via, _ := url.Parse(p.Proxy)
 	for _, u := range []*url.URL{base, via} {
 		if u == nil {
 			continue
