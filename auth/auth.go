@@ -166,7 +166,7 @@ func (k *Keys) named(name string) *Key {
 	return nil
 }
 
-// Names lists the names that Check can give: those of cfg in their order, then
+// Names lists the names of the keys that Check can return: those of cfg in their order, then
 // those of the generated keys; "anonymous" alone while auth is off.
 func (k *Keys) Names() []string {
 	if k.anonymous != nil {

@@ -226,7 +226,7 @@ func (s *Server) exposeState(p *exposition) {
 	p.sample("", 1, "version", Version, "go", runtime.Version())
 }
 
-// exposeProcess tells the metrics that Prometheus clients give of a process. CPU
+// exposeProcess writes the metrics that Prometheus's client libraries have of a process. CPU
 // and memory come from Linux's /proc and are absent elsewhere.
 func exposeProcess(p *exposition) {
 	p.family("go_goroutines", "gauge", "Goroutines that exist.")

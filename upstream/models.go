@@ -29,7 +29,7 @@ const (
 // Model is one name that a client may ask for.
 type Model struct {
 	ID          string
-	DisplayName string    // the ID where the provider gives none
+	DisplayName string    // the ID where the provider has none
 	OwnedBy     string    // the provider's word, else its name in the config
 	Created     time.Time // the epoch when unknown
 }

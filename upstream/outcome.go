@@ -46,7 +46,7 @@ type outcome struct {
 	done       bool          // there is no other attempt: what the client gets of this one is on its way, or is up to the caller
 }
 
-// note makes out, the outcome of the request's latest attempt, the report. The one before it was in vain.
+// note makes the outcome of the latest attempt the report, and adds the attempt before it, which failed, to Tried.
 func (rep *Report) note(out outcome) {
 	attempts, tried := rep.Attempts+1, rep.Tried
 	if rep.Attempts > 0 {

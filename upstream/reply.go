@@ -37,7 +37,7 @@ type reply struct {
 	deadline *deadline
 	hold     bool   // another attempt is possible: nothing passes before content does
 	complete bool   // nothing passes before the stream is complete, if hold
-	onCommit func() // is told that it commits
+	onCommit func() // called once, as it commits
 	buffers  *Buffers
 	holder   string // in buffers
 

@@ -18,7 +18,7 @@ const testTimeout = 30 * time.Second
 // maxTestAnswer is how many bytes of the answer to a test are read.
 const maxTestAnswer = 1 << 20
 
-// TestResult is what a test of a provider gave.
+// TestResult is the outcome of a provider's test.
 type TestResult struct {
 	OK     bool     `json:"ok"`
 	Millis int64    `json:"ms"`

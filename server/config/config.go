@@ -229,15 +229,15 @@ func parsePrefix(text string) (netip.Prefix, error) {
 
 // URL returns the address under which a client on this machine reaches a gateway
 // with these settings.
-func (c Settings) URL() string {
-	scheme, host := "http", c.Host
-	if c.TLS.Cert != "" {
+func (s Settings) URL() string {
+	scheme, host := "http", s.Host
+	if s.TLS.Cert != "" {
 		scheme = "https"
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port))
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(s.Port))
 }
 
 // IsLoopback reports whether host is localhost or a loopback address.

@@ -241,12 +241,13 @@ func TestLoadReportsEveryFaultInOrder(t *testing.T) {
 }
 
 func TestLoadDefaults(t *testing.T) {
-	dir := writeConfig(t, "{}")
+	writeConfig(t, "{}")
 	cfg, err := config.Load("config.json", configEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dir, err = os.Getwd(); err != nil { // as Load sees it, links resolved
+	dir, err := os.Getwd()
+	if err != nil { // as Load sees it, links resolved
 		t.Fatal(err)
 	}
 	want := config.Settings{Host: "127.0.0.1", Port: 9090, MaxBody: 32 << 20, MaxInflightBytes: 128 << 20, Drain: 30 * time.Second}
