@@ -94,6 +94,9 @@ func TestConversationsKeepTheirTarget(t *testing.T) {
 		body := fmt.Sprintf(`{"prompt_cache_key":"conversation %d","model":"m"}`, s)
 		_, first := relay(t, proxy, dialect.ChatCompletions, body)
 		_, again := relay(t, proxy, dialect.ChatCompletions, body)
+		if len(first.Session) != 12 || first.Session != again.Session {
+			t.Fatalf("sessions %q and %q", first.Session, again.Session)
+		}
 		if first.Provider != again.Provider {
 			t.Fatalf("conversation %d went to %s, then to %s", s, first.Provider, again.Provider)
 		}
