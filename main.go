@@ -243,8 +243,8 @@ func mind(signals <-chan os.Signal, reloads chan<- struct{}, s *server.Server, s
 // lookEvery is how often the config file is looked at for changes.
 const lookEvery = time.Second
 
-// reloadOn reloads when it is told to, and when the config file has changed. Nobody waits for its end: a file on a network
-// mount can take forever.
+// reloadOn reloads when it is told to, and when the config file has changed. Nobody waits for its end: a file on a
+// network mount can take forever.
 func reloadOn(ctx context.Context, reloads <-chan struct{}, s *server.Server) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()

@@ -129,8 +129,8 @@ func bearer(value string) string {
 	return strings.TrimLeft(credential, " ")
 }
 
-// Holds reports whether text, as it is or after "Bearer", is one of the keys, valid or expired. It is for places where no
-// key belongs.
+// Holds reports whether text, as it is or after "Bearer", is one of the keys, valid or expired. It is for places
+// where no key belongs.
 func (k *Keys) Holds(text string) bool {
 	return k.find(text) != nil || k.find(bearer(text)) != nil
 }

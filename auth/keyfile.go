@@ -95,8 +95,8 @@ func ReadFile(path string, limit int64) (content []byte, mode fs.FileMode, err e
 	return content, info.Mode(), err
 }
 
-// AdminKeys returns the admin keys that c has in plain text: those of the config, of its key files, and the generated one,
-// which may be of another time. Files that cannot be read are left out.
+// AdminKeys returns the admin keys that c has in plain text: those of the config, of its key files, and the generated
+// one, which may be of another time. Files that cannot be read are left out.
 func (c Config) AdminKeys() (keys []string) {
 	files := make([]string, 0, len(c.Keys)+1)
 	for _, k := range c.Keys {

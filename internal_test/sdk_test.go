@@ -16,8 +16,6 @@ import (
 	"proxycast/internal_test/harness"
 )
 
-const installNode = "(cd internal_test/node && npm install --no-save --no-package-lock)"
-
 func TestSDK(t *testing.T) {
 	harness.NeedModule(t, "internal_test/node", "openai")
 	f := func(name, script string, env ...string) {

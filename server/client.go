@@ -54,8 +54,8 @@ func (c *Client) Ready(ctx context.Context) error {
 	return res.Body.Close()
 }
 
-// Steer has the gateway stop, start, restart or reload, and returns its state then, and what of a config that it has read
-// anew should not be.
+// Steer has the gateway stop, start, restart or reload, and returns its state then, and what of a config that it has
+// read anew should not be.
 func (c *Client) Steer(ctx context.Context, verb string) (state string, warnings []string, err error) {
 	var answer struct {
 		State    string
@@ -112,8 +112,9 @@ func (c *Client) ask(ctx context.Context, method, path string, answer any) error
 	return json.NewDecoder(res.Body).Decode(answer)
 }
 
-// call sends a request without a body and with an admin key: what the config knows of keys may be older or newer than the
-// gateway, so that the next is tried where one is refused. An answer that is not 200 is errAnswer with the gateway's words.
+// call sends a request without a body and with an admin key: what the config knows of keys may be older or newer than
+// the gateway, so that the next is tried where one is refused. An answer that is not 200 is errAnswer with the
+// gateway's words.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header) (res *http.Response, err error) {
 	if len(c.keys) == 0 {
 		return c.callAs(ctx, "", method, path, header)

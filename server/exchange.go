@@ -172,8 +172,8 @@ func (x *exchange) finish(r *http.Request) {
 	}
 }
 
-// breakOff lets what was sent of a reply arrive before the connection breaks, so that the client sees that it is cut. One of
-// HTTP/1.0 takes the end of the connection for the end of the reply: only a reset tells it.
+// breakOff lets what was sent of a reply arrive before the connection breaks, so that the client sees that it is cut.
+// One of HTTP/1.0 takes the end of the connection for the end of the reply: only a reset tells it.
 func (x *exchange) breakOff(r *http.Request) {
 	if x.status == 0 || x.multiplexed {
 		return

@@ -60,8 +60,8 @@ func (s *Server) loadFile() (*Config, error) {
 	return cfg, err
 }
 
-// ConfigState returns a text that changes when the content of the config file does, and whether it has since the file was
-// last read.
+// ConfigState returns a text that changes when the content of the config file does, and whether it has since the file
+// was last read.
 func (s *Server) ConfigState() (state string, changed bool) {
 	state = fileState(s.loaded.Load().Path)
 	return state, state != s.seen.Load()

@@ -19,7 +19,8 @@ const (
 	memoryStep       = 16 << 20 // a smaller change of the limit is not made, since each stops the world
 )
 
-// mindMemory keeps the heap in proportion to what is configured and connected, until ctx ends. GOMEMLIMIT sets another limit.
+// mindMemory keeps the heap in proportion to what is configured and connected, until ctx ends. GOMEMLIMIT sets
+// another limit.
 func (s *Server) mindMemory(ctx context.Context) {
 	_, limited := os.LookupEnv("GOMEMLIMIT")
 	look := time.NewTicker(memoryEvery)

@@ -21,8 +21,8 @@ const (
 	messagesGrace  = 500 * time.Millisecond // for them to be read at the end
 )
 
-// Messages is the gateway's talk to its operator, behind the standard logger. It passes each message to a writer that may
-// be slow, full or gone, and never waits for it. Secrets are masked, and so is what net/http quotes of a peer.
+// Messages is the gateway's talk to its operator, behind the standard logger. It passes each message to a writer that
+// may be slow, full or gone, and never waits for it. Secrets are masked, and so is what net/http quotes of a peer.
 type Messages struct {
 	mu      sync.Mutex
 	mask    func(string) string

@@ -14,8 +14,8 @@ import (
 	"proxycast/logs"
 )
 
-// Metrics for Prometheus, counted from finished records. Every label has a bounded number of values: models are the first
-// maxModelNames that were routed, then "other".
+// Metrics for Prometheus, counted from finished records. Every label has a bounded number of values: models are the
+// first maxModelNames that were routed, then "other".
 
 const (
 	maxModelNames = 200

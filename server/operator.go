@@ -9,8 +9,8 @@ import (
 	"proxycast/logs"
 )
 
-// What an operator does leaves a trace: one record, whose endpoint is "operator", and one line on stderr. Neither has more
-// than who did what, and how it ended.
+// What an operator does leaves a trace: one record, whose endpoint is "operator", and one line on stderr. Neither has
+// more than who did what, and how it ended.
 
 const operatorEndpoint = "operator"
 

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// peer returns the address that a request comes from: that of the connection, unless it is one of the trusted proxies. Then
-// it is the right-most address of X-Forwarded-For that is none of them; what stands further left anybody can write.
+// peer returns the address that a request comes from: that of the connection, unless it is one of the trusted
+// proxies. Then it is the right-most address of X-Forwarded-For that is none of them; what stands further left
+// anybody can write.
 func peer(r *http.Request, trusted []netip.Prefix) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

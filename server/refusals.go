@@ -23,8 +23,8 @@ type refusals struct {
 	flush   *time.Timer // of sum; nil: there is none
 }
 
-// take has rec recorded by add, alone or as part of a sum: that shows the first of its requests, without what only that one
-// asked for.
+// take has rec recorded by add, alone or as part of a sum: that shows the first of its requests, without what only
+// that one asked for.
 func (f *refusals) take(rec *logs.Record, add func(*logs.Record)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

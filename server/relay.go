@@ -110,7 +110,8 @@ var errOtherModel = dialect.Failure{
 }
 
 // charge returns the tokens that a call counts for in its key's limits: what the provider said, and a guess where it
-// said nothing or the client left before it could. A call that brought nothing costs nothing, unless it was the client that did not wait.
+// said nothing or the client left before it could. A call that brought nothing costs nothing, unless it was the
+// client that did not wait.
 func charge(rep upstream.Report, inputGuess int64) int64 {
 	u := rep.Usage
 	left := rep.Err != nil && rep.Err.Status == statusClientGone && rep.Attempts > 0 // the provider has the request

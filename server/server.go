@@ -1,8 +1,9 @@
 // Package server is the gateway's HTTP side: it loads the config, joins the
 // parts that know nothing of each other, and answers.
 //
-// Nobody makes the process hold more than 300 MiB with the defaults, wait without end, or write and say without measure.
-// What is at most held, waited for or told, and what happens beyond it; a key of the config in brackets, with its default:
+// Nobody makes the process hold more than 300 MiB with the defaults, wait without end, or write and say without
+// measure. What is at most held, waited for or told, and what happens beyond it; a key of the config in brackets,
+// with its default:
 //
 //	no key     a head               32 KiB, 100 lines, 10 s              431, or closed
 //	           connections          [server.max_connections, no limit]   they wait

@@ -13,7 +13,7 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// The operator's routes, and the open ones that tell the gateway's state.
+// What the gateway tells of itself: GET /_status to operators, and the open routes to everybody.
 
 // status is the answer of GET /_status.
 type status struct {
@@ -23,7 +23,7 @@ type status struct {
 	Started     time.Time         `json:"started"`
 	UptimeS     float64           `json:"uptime_s"`
 	InFlight    int64             `json:"in_flight"`
-	BodyBytes   int64             `json:"body_bytes"` // of request bodies in memory
+	BodyBytes   int64             `json:"body_bytes"` // in memory: request bodies, and replies that are held
 	Streams     int64             `json:"streams"`    // of those in flight
 	Goroutines  int               `json:"goroutines"`
 	LogDropped  uint64            `json:"log_dropped"`

@@ -11,12 +11,12 @@ import (
 	"proxycast/upstream/dialect"
 )
 
-// One conversation stays with one credential and one weighted target as long as they are healthy: providers keep what they
-// have computed of a prompt for the account that sent it. Which they are follows from the conversation's name alone, so that
-// every replica of the gateway chooses alike; what rests or fails is passed over (rendezvous hashing).
+// One conversation stays with one credential and one weighted target as long as they are healthy: providers keep what
+// they have computed of a prompt for the account that sent it. Which they are follows from the conversation's name
+// alone, so that every replica of the gateway chooses alike; what rests or fails is passed over (rendezvous hashing).
 
-// conversationOf returns the name of the conversation that a request belongs to, "" if it has none: Claude Code's session,
-// Codex's, else what the body says.
+// conversationOf returns the name of the conversation that a request belongs to, "" if it has none: Claude Code's
+// session, Codex's, else what the body says.
 func conversationOf(h http.Header, q *dialect.Request) string {
 	for _, name := range []string{"X-Claude-Code-Session-Id", "Session_id", "Session-Id"} {
 		if id := h.Get(name); id != "" {
@@ -35,8 +35,8 @@ func sessionOf(conversation string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// rank returns how much a conversation belongs to the candidate of that name: the largest of all wins. Of candidates with
-// weights each wins its share of the conversations.
+// rank returns how much a conversation belongs to the candidate of that name: the largest of all wins. Of candidates
+// with weights each wins its share of the conversations.
 func rank(conversation, candidate string, weight int) float64 {
 	h := fnv.New64a()
 	io.WriteString(h, conversation)

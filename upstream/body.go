@@ -77,8 +77,8 @@ func (b *Buffers) free(holder string, n int64) {
 	}
 }
 
-// get returns a body that begins with the bytes of smaller, which is released, and has room for at least size bytes. smaller
-// may be nil.
+// get returns a body that begins with the bytes of smaller, which is released, and has room for at least size bytes.
+// smaller may be nil.
 func (b *Buffers) get(holder string, size int64, smaller *Body) (*Body, error) {
 	class := 0
 	for class < len(bodySizes) && bodySizes[class] < size {
@@ -157,9 +157,9 @@ func (b *Buffers) Read(holder string, src io.Reader, size, max int64) (*Body, er
 	}
 }
 
-// Body is a request body in memory. It is counted: the buffer is reused only
-// after Release and after every reader of it has been closed, because
-// http.Transport may read a request's body after RoundTrip has returned.
+// Body is a body in memory: a request's, or that of a provider's error. It is counted: the buffer is reused only after
+// Release and after every reader of it has been closed, because http.Transport may read a request's body after
+// RoundTrip has returned.
 type Body struct {
 	buffers *Buffers
 	holder  string

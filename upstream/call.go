@@ -280,8 +280,8 @@ func (a *attempt) giveUp(out *outcome) {
 	}
 }
 
-// adviseClient tells the SDKs not to repeat a request where that would multiply our attempts, do the work of a call that timed
-// out a second time, or fail in the same way.
+// adviseClient tells the SDKs not to repeat a request where that would multiply our attempts, do the work of a call
+// that timed out a second time, or fail in the same way.
 func (a *attempt) adviseClient(out *outcome) {
 	timedOut := out.Err.Code == codeTimeout && a.entered
 	if a.attempts > 1 || timedOut || out.status == http.StatusUnauthorized || 300 <= out.status && out.status < 400 {

@@ -22,6 +22,12 @@ type Config struct {
 	Keepalive time.Duration    `json:"keepalive" default:"0s" doc:"After this silence of a stream the client gets a comment. 0s: never."`
 }
 
+// Cooldown says when a target that fails is left alone.
+type Cooldown struct {
+	After int           `json:"after" default:"3" min:"0" max:"1000000" doc:"Failures in a row after which a target rests. 0: it never does."`
+	For   time.Duration `json:"for" default:"30s" doc:"How long it rests; then one request tries it."`
+}
+
 // Route is where an alias leads.
 type Route struct {
 	Targets  []TargetConfig `json:"targets" short:"true" single:"true" doc:"The targets, best first."`

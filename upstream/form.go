@@ -21,8 +21,8 @@ func isEventStream(contentType string) bool {
 // maxPeek is how far the first byte of a reply that says something is looked for.
 const maxPeek = 512
 
-// peek reads on until it has a byte that is not blank, or no more comes. It returns what it has read, and the body with that
-// in front again.
+// peek reads on until it has a byte that is not blank, or no more comes. It returns what it has read, and the body
+// with that in front again.
 func peek(body io.ReadCloser) (begin []byte, whole io.ReadCloser) {
 	begin = make([]byte, 0, maxPeek)
 	for len(begin) < maxPeek {
@@ -64,8 +64,8 @@ func looksLikeEvents(begin []byte) bool {
 	return false
 }
 
-// unpack takes the content encoding off a reply that has one though none was asked for. It fails where it knows none of that
-// name.
+// unpack takes the content encoding off a reply that has one though none was asked for. It fails where it knows none
+// of that name.
 func unpack(res *http.Response) error {
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
 	case "", "identity":

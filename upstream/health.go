@@ -5,12 +5,6 @@ import (
 	"time"
 )
 
-// Cooldown says when a target that fails is left alone.
-type Cooldown struct {
-	After int           `json:"after" default:"3" min:"0" max:"1000000" doc:"Failures in a row after which a target rests. 0: it never does."`
-	For   time.Duration `json:"for" default:"30s" doc:"How long it rests; then one request tries it."`
-}
-
 // health knows which targets fail. A target rests after some failures in a row;
 // then one request probes it, and what becomes of that decides. It outlives
 // reloads. Targets that work take no room in it.
@@ -65,16 +59,6 @@ func (h *health) succeeded(name targetName, now time.Time) {
 	h.worked[name.provider] = now
 }
 
-// recovered notes that a target which is being probed works, while its call goes on: others need not wait for the end.
-func (h *health) recovered(name targetName, now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c := h.targets[name]; c != nil && c.probing {
-		delete(h.targets, name)
-		h.worked[name.provider] = now
-	}
-}
-
 func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -96,6 +80,24 @@ func (h *health) failed(name targetName, cooldown Cooldown, now time.Time) {
 	}
 }
 
+func (h *health) abstained(name targetName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.targets[name]; c != nil {
+		c.probing = false
+	}
+}
+
+// recovered notes that a target which is being probed works, while its call goes on: others need not wait for the end.
+func (h *health) recovered(name targetName, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.targets[name]; c != nil && c.probing {
+		delete(h.targets, name)
+		h.worked[name.provider] = now
+	}
+}
+
 // forget makes room: targets that do not rest now are as good as unknown. If all
 // rest, the one whose rest ends first goes.
 func (h *health) forget(now time.Time) {
@@ -112,14 +114,6 @@ func (h *health) forget(now time.Time) {
 	}
 	if len(h.targets) >= maxConditions {
 		delete(h.targets, soonest)
-	}
-}
-
-func (h *health) abstained(name targetName) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c := h.targets[name]; c != nil {
-		c.probing = false
 	}
 }
 

@@ -191,8 +191,8 @@ func (p *provider) fetchModels(ctx context.Context) ([]Model, error) {
 	return models, nil
 }
 
-// listedModels are the models of a list as either API sends it, maxListModels at most. They are read one by one: a list of
-// millions of empty ones needs no more memory than its text.
+// listedModels are the models of a list as either API sends it, maxListModels at most. They are read one by one: a
+// list of millions of empty ones needs no more memory than its text.
 type listedModels []Model
 
 func (l *listedModels) UnmarshalJSON(raw []byte) error {
@@ -212,8 +212,8 @@ func (l *listedModels) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// listedModel reads an entry of a list. What of it has another type than it should is left out; without an ID there is no
-// model.
+// listedModel reads an entry of a list. What of it has another type than it should is left out; without an ID there
+// is no model.
 func listedModel(entry []byte) (m Model) {
 	var fields struct {
 		ID          any `json:"id"`

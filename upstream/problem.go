@@ -10,7 +10,8 @@ import (
 // maxRead is how much of an error is looked at for the words below.
 const maxRead = 4096
 
-// isAccount reports whether an error says that the account behind the credential is empty or locked: another one may do.
+// isAccount reports whether an error says that the account behind the credential is empty or locked: another one may
+// do.
 func isAccount(status int, problem []byte) bool {
 	switch status {
 	case http.StatusPaymentRequired:

@@ -16,8 +16,8 @@ const (
 	maxHeldComplete = 8 << 20 // of a stream that passes when it is complete
 )
 
-// closingGrace is what a provider has to end a stream after its last event. The client waits no longer for the transport than
-// the protocol demands.
+// closingGrace is what a provider has to end a stream after its last event. The client waits no longer for the
+// transport than the protocol demands.
 const closingGrace = 500 * time.Millisecond
 
 // Read buffers: small for streams, whose events are small and which are many.
@@ -183,7 +183,8 @@ func (p *reply) mayCommit() bool {
 // finished reports whether the reply is complete, and an answer.
 func (p *reply) finished() bool { return p.read.Finished() && p.read.Answered() }
 
-// misfits reports whether a document that is to be JSON does not begin as an object or an array, as a web page does not.
+// misfits reports whether a document that is to be JSON does not begin as an object or an array, as a web page does
+// not.
 func (p *reply) misfits() bool {
 	if p.stream || p.takes == dialect.AudioSpeech {
 		return false

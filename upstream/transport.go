@@ -21,8 +21,8 @@ import (
 	"proxycast/upstream/http1"
 )
 
-// This file is the seam to the network: which client speaks to a provider, how its connections come about, and all that is
-// known of the behaviour of net/http's, its error texts included.
+// This file is the seam to the network: which client speaks to a provider, how its connections come about, and all
+// that is known of the behaviour of net/http's, its error texts included.
 
 // Limits on a provider's reply head, and on the connections kept for reuse.
 const (
@@ -203,8 +203,8 @@ func dialSOCKS(ctx context.Context, direct *net.Dialer, via *url.URL, address st
 	return raw.conn, nil
 }
 
-// rawDialer keeps the connection that x/net/proxy wraps, though nothing wraps what passes on it: http1 looks at the socket
-// before it uses a connection again.
+// rawDialer keeps the connection that x/net/proxy wraps, though nothing wraps what passes on it: http1 looks at the
+// socket before it uses a connection again.
 type rawDialer struct {
 	*net.Dialer
 	conn net.Conn
@@ -339,8 +339,8 @@ const maxCopied = 3 << 10
 
 // requestBody returns a reader of parts, n bytes in all, which are slices of the body or of fresh memory.
 //
-// For net/http a small body is copied: of a bytes.Reader it knows that it will not block, and sends it in one packet with
-// the head. Our own client does that with all of them.
+// For net/http a small body is copied: of a bytes.Reader it knows that it will not block, and sends it in one packet
+// with the head. Our own client does that with all of them.
 func (p *provider) requestBody(b *Body, parts net.Buffers, n int64) io.ReadCloser {
 	if _, own := p.transport.(*http1.Transport); own || n > maxCopied {
 		return b.reader(parts)

@@ -15,6 +15,9 @@ import (
 // testTimeout is what a provider has to answer an operator's test.
 const testTimeout = 30 * time.Second
 
+// maxTestAnswer is how many bytes of the answer to a test are read.
+const maxTestAnswer = 1 << 20
+
 // TestResult is what a test of a provider gave.
 type TestResult struct {
 	OK     bool     `json:"ok"`
@@ -91,7 +94,7 @@ func (p *provider) say(ctx context.Context, model string) (text string, err erro
 		Content []struct{ Text string }
 		Error   struct{ Message string }
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxProblem)).Decode(&answer); err != nil {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxTestAnswer)).Decode(&answer); err != nil {
 		return "", fmt.Errorf("status %d with a body that is not JSON", res.StatusCode)
 	}
 	if res.StatusCode != http.StatusOK {

@@ -80,8 +80,8 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	return cfg, nil
 }
 
-// Salvage does what Load does, but returns beside Faults what could be decoded in spite of them, with defaults for the rest.
-// That is for finding the gateway that runs, not for running one.
+// Salvage does what Load does, but returns beside Faults what could be decoded in spite of them, with defaults for
+// the rest. That is for finding the gateway that runs, not for running one.
 func Salvage(path string, getenv func(string) (string, bool)) (*Config, error) {
 	text, mode, err := ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,7 +146,8 @@ func Tag(text []byte) string {
 	return `"` + hex.EncodeToString(digest[:16]) + `"`
 }
 
-// ReadFile returns the text of a config file and its mode. A file larger than 1 MiB, or anything but a file, is an error.
+// ReadFile returns the text of a config file and its mode. A file larger than 1 MiB, or anything but a file, is an
+// error.
 func ReadFile(path string) (text []byte, mode fs.FileMode, err error) {
 	text, mode, err = auth.ReadFile(path, MaxBytes)
 	if errors.Is(err, auth.ErrTooLarge) {

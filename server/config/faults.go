@@ -48,8 +48,8 @@ type finding struct {
 	path, message string
 }
 
-// locateFindings sorts found by place and turns offsets in text into lines and columns. What is written like a credential
-// becomes a mask: a name of the file may be one.
+// locateFindings sorts found by place and turns offsets in text into lines and columns. What is written like a
+// credential becomes a mask: a name of the file may be one.
 func locateFindings(file string, text []byte, found []finding) Faults {
 	slices.SortStableFunc(found, func(a, b finding) int { return cmp.Compare(a.at, b.at) })
 	faults := make(Faults, len(found))

@@ -161,7 +161,8 @@ func secretTokens(text []byte, open func(string) bool) ([]token, error) {
 // onlyReferences matches a text of references, in which nothing is written out.
 var onlyReferences = regexp.MustCompile(`^(\$\{[^{}]*\}|Bearer )+$`)
 
-// isOpen reports whether the value of a secret field may be shown: it has references only, and no credential for a name.
+// isOpen reports whether the value of a secret field may be shown: it has references only, and no credential for a
+// name.
 func isOpen(text string) bool {
 	return onlyReferences.MatchString(text) && hideCredentials(text) == text
 }

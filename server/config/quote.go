@@ -52,8 +52,8 @@ func hideCredentials(text string) string {
 	})
 }
 
-// isCredential reports whether word is written like a credential: with the prefix of a vendor, or with letters and digits
-// in disorder.
+// isCredential reports whether word is written like a credential: with the prefix of a vendor, or with letters and
+// digits in disorder.
 func isCredential(word string) bool {
 	if vendorPrefix.MatchString(word) {
 		return true

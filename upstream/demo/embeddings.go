@@ -51,8 +51,8 @@ func (c call) embeddings() (reply, error) {
 	return reply{body: fill(`{"object":"list","data":%s,"model":%s,"usage":{"prompt_tokens":%s,"total_tokens":%s}}`, data, c.model, read, read)}, nil
 }
 
-// embedInputs is what is to be embedded: a text or texts, or, as LangChain sends them, a list or lists of token numbers,
-// whose text is their digits.
+// embedInputs is what is to be embedded: a text or texts, or, as LangChain sends them, a list or lists of token
+// numbers, whose text is their digits.
 type embedInputs []string
 
 func (l *embedInputs) UnmarshalJSON(raw []byte) error {

@@ -4,7 +4,8 @@ package dialect
 
 import "unicode/utf8"
 
-// Tokens that the API adds to what the request says. Without a source they are measured: recorded counts, less the text.
+// Tokens that the API adds to what the request says. Without a source they are measured: recorded counts, less the
+// text.
 const (
 	tokensPerRequest = 3
 	tokensPerMessage = 4     // role and turn markers
@@ -16,8 +17,9 @@ const (
 	tokensOfOwnTool  = 1_200 // the description of a tool that Anthropic defines (web search, code execution, computer use, …)
 )
 
-// Tokens of a PDF, by its size: it is not opened. Anthropic's "Web fetch tool" reckons 125,000 tokens for a PDF of 500 kB; its
-// "PDF support" names 1,500 to 3,000 tokens for a page and a limit of 100 pages, which are the bounds here.
+// Tokens of a PDF, by its size: it is not opened. Anthropic's "Web fetch tool" reckons 125,000 tokens for a PDF of
+// 500 kB; its "PDF support" names 1,500 to 3,000 tokens for a page and a limit of 100 pages, which are the bounds
+// here.
 const (
 	tokensOfPageMin  = 1_500
 	tokensOfPageMax  = 3_000
@@ -25,16 +27,17 @@ const (
 	pdfBytesPerToken = 4
 )
 
-// maxContentNesting is how deep content stands in content: a tool's result has a document, which has blocks. What a client
-// nests deeper counts by its text.
+// maxContentNesting is how deep content stands in content: a tool's result has a document, which has blocks. What a
+// client nests deeper counts by its text.
 const maxContentNesting = 6
 
-// EstimateTokens estimates the input tokens of a request's body: its system prompt, messages and tools, images and documents
-// included. What it knows best are Anthropic's messages and count_tokens; chat completions and responses are told by the same rules. It is meant to be right within a factor of two; what the request does
-// not show (files by URL or id, instructions that the API adds for citations) is a guess or left out.
+// EstimateTokens estimates the input tokens of a request's body: its system prompt, messages and tools, images and
+// documents included. What it knows best are Anthropic's messages and count_tokens; chat completions and responses
+// are told by the same rules. It is meant to be right within a factor of two; what the request does not show (files
+// by URL or id, instructions that the API adds for citations) is a guess or left out.
 //
-// It never fails: what it does not know counts by the length of its text, a body that is not a JSON object as a whole. It
-// reads the body where it stands and needs no memory for it.
+// It never fails: what it does not know counts by the length of its text, a body that is not a JSON object as a
+// whole. It reads the body where it stands and needs no memory for it.
 func EstimateTokens(body []byte) int64 {
 	request := newValue(body)
 	if request == nil {
@@ -72,7 +75,8 @@ func EstimateTokens(body []byte) int64 {
 	return total
 }
 
-// estimateContent counts what stands as the content of a message, a system prompt or a tool result: a string, or blocks.
+// estimateContent counts what stands as the content of a message, a system prompt or a tool result: a string, or
+// blocks.
 func estimateContent(content value, depth int) int64 {
 	if !content.isArray() || depth == maxContentNesting {
 		return estimateValue(content)
@@ -140,9 +144,9 @@ func estimateDocument(source value, depth int) int64 {
 	return tokensOfPageMax // at a URL, or in the provider's file store
 }
 
-// estimateValue counts a JSON value by its text, as the model is shown schemas and the input of tools: of a member the name,
-// and about two tokens for quotes, colon and comma; of an element one for the comma. Members that only the API reads are
-// left out. It is one pass, however deep the value is nested.
+// estimateValue counts a JSON value by its text, as the model is shown schemas and the input of tools: of a member
+// the name, and about two tokens for quotes, colon and comma; of an element one for the comma. Members that only the
+// API reads are left out. It is one pass, however deep the value is nested.
 func estimateValue(v value) (total int64) {
 	var before byte // what is at i: a bracket, comma or colon
 	for i := 0; i < len(v); {
@@ -200,8 +204,9 @@ func apiOnly(name []byte) bool {
 	return false
 }
 
-// estimateText counts text by its characters, as it stands in JSON. The weights, in hundredths of a token, follow the rule of
-// thumb of four characters per token for English, less in other alphabets, one token for an ideograph, a syllable or a kana.
+// estimateText counts text by its characters, as it stands in JSON. The weights, in hundredths of a token, follow the
+// rule of thumb of four characters per token for English, less in other alphabets, one token for an ideograph, a
+// syllable or a kana.
 func estimateText(text []byte) int64 {
 	var hundredths int64
 	for len(text) > 0 {

@@ -12,8 +12,8 @@ import (
 	"image/png"
 )
 
-// Anthropic's "Vision": an image has width × height / 750 tokens, after it was scaled down to 1,568 pixels on its long edge
-// and about 1,600 tokens. An image that cannot be measured counts as a large one.
+// Anthropic's "Vision": an image has width × height / 750 tokens, after it was scaled down to 1,568 pixels on its
+// long edge and about 1,600 tokens. An image that cannot be measured counts as a large one.
 const (
 	pixelsPerToken   = 750
 	maxImageEdge     = 1_568
@@ -22,7 +22,8 @@ const (
 	maxImageHead = 256 << 10 // bytes of base64 that are looked at: the size of a JPEG stands behind its metadata
 )
 
-// estimateImage counts an image: its data in base64, or a URL with such data. One at another address counts as a large one.
+// estimateImage counts an image: its data in base64, or a URL with such data. One at another address counts as a
+// large one.
 func estimateImage(data []byte) int64 {
 	if at := bytes.Index(data[:min(len(data), 100)], []byte(";base64,")); at >= 0 {
 		data = data[at+len(";base64,"):]
@@ -36,8 +37,8 @@ func estimateImage(data []byte) int64 {
 	return int64(min(max(w*h*scale*scale/pixelsPerToken, 1), tokensOfImageMax))
 }
 
-// imageSize reads the size in pixels from the header of a picture in base64: PNG, JPEG, GIF or WebP, whatever it is said to
-// be. The size is 0 if the header cannot be read.
+// imageSize reads the size in pixels from the header of a picture in base64: PNG, JPEG, GIF or WebP, whatever it is
+// said to be. The size is 0 if the header cannot be read.
 func imageSize(data []byte) (width, height int) {
 	data = bytes.ReplaceAll(data[:min(len(data), maxImageHead)], []byte(`\/`), []byte("/"))
 	r := bufio.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data)))
@@ -56,8 +57,8 @@ func imageSize(data []byte) (width, height int) {
 	return config.Width, config.Height
 }
 
-// webpSize reads the size from the first 30 bytes of a WebP file: those of a lossy (RFC 6386, section 9.1), a lossless or an
-// extended one (RFC 9649, sections 3.4 and 2.7).
+// webpSize reads the size from the first 30 bytes of a WebP file: those of a lossy (RFC 6386, section 9.1), a
+// lossless or an extended one (RFC 9649, sections 3.4 and 2.7).
 func webpSize(head []byte) (width, height int) {
 	switch string(head[8:16]) {
 	case "WEBPVP8 ":

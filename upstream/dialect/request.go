@@ -1,7 +1,7 @@
 package dialect
 
-// A request body: what the gateway must know of it, and the two edits that it may make. The body is never decoded and encoded
-// again, so that everything else the client wrote reaches the provider byte for byte.
+// A request body: what the gateway must know of it, and the two edits that it may make. The body is never decoded and
+// encoded again, so that everything else the client wrote reaches the provider byte for byte.
 
 import (
 	"bytes"
@@ -26,9 +26,10 @@ type Request struct {
 
 // Parse scans a request body in one pass, without copying or decoding it. The Request keeps body.
 //
-// It accepts what encoding/json accepts (nesting up to 10,000 deep, bytes inside strings that are not UTF-8) if it is an
-// object whose "model" is a string, not empty, and given once. Keys are compared exactly, after decoding their escapes. If
-// "stream" is given more than once, the last one counts. Every error is a *BodyError; without one, nothing is allocated.
+// It accepts what encoding/json accepts (nesting up to 10,000 deep, bytes inside strings that are not UTF-8) if it is
+// an object whose "model" is a string, not empty, and given once. Keys are compared exactly, after decoding their
+// escapes. If "stream" is given more than once, the last one counts. Every error is a *BodyError; without one,
+// nothing is allocated.
 func Parse(e Endpoint, body []byte) (Request, error) {
 	q := Request{Endpoint: e, Body: body}
 	if err := q.scan(); err != nil {
@@ -141,9 +142,9 @@ func (q *Request) Conversation() string {
 // HasStreamOptions reports whether the body has "stream_options", whatever its value.
 func (q *Request) HasStreamOptions() bool { return q.hasStreamOptions }
 
-// OtherModel reports whether the body could have a provider take another model than Model: by a name that is "model" in
-// another case, which some servers read alike (Go's encoding/json does), or by a list: OpenRouter's "models", Anthropic's and
-// LiteLLM's "fallbacks".
+// OtherModel reports whether the body could have a provider take another model than Model: by a name that is "model"
+// in another case, which some servers read alike (Go's encoding/json does), or by a list: OpenRouter's "models",
+// Anthropic's and LiteLLM's "fallbacks".
 func (q *Request) OtherModel() bool { return q.otherModel }
 
 // Splice returns the body for a provider: with model in the place of the client's, if it is another, and with
@@ -166,7 +167,8 @@ func (q *Request) Splice(model string, includeUsage bool) net.Buffers {
 	return append(bufs, q.Body[rest:])
 }
 
-// quoteJSON encodes s as a JSON string, escaping only what must be (RFC 8259, section 7). What is not UTF-8 becomes U+FFFD.
+// quoteJSON encodes s as a JSON string, escaping only what must be (RFC 8259, section 7). What is not UTF-8 becomes
+// U+FFFD.
 func quoteJSON(s string) []byte {
 	b := make([]byte, 0, len(s)+len(`""`))
 	b = append(b, '"')

@@ -1,10 +1,10 @@
 package dialect
 
-// Finding where JSON tokens end. At the top level of a body they are checked on the way (RFC 8259, and no laxer or stricter than
-// encoding/json); below it as far as their ends depend on it.
+// Finding where JSON tokens end. At the top level of a body they are checked on the way (RFC 8259, and no laxer or
+// stricter than encoding/json); below it as far as their ends depend on it.
 //
-// A span function takes the body and the offset where its token begins, and returns the offset just past it. If the token is
-// faulty it returns the offset of the fault and what was expected there; that text is empty otherwise.
+// A span function takes the body and the offset where its token begins, and returns the offset just past it. If the
+// token is faulty it returns the offset of the fault and what was expected there; that text is empty otherwise.
 
 import (
 	"bytes"
@@ -15,7 +15,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxNesting is the depth of arrays and objects that a body may have, its own object included. It is encoding/json's limit.
+// maxNesting is the depth of arrays and objects that a body may have, its own object included. It is encoding/json's
+// limit.
 const maxNesting = 10_000
 
 const (
@@ -47,9 +48,10 @@ func spanValue(b []byte, i int) (int, string) {
 	return spanScalar(b, i)
 }
 
-// spanNested spans an array or an object with all that it holds, and checks what can matter to where it ends: the brackets, the
-// ends of the strings, and that nothing else stands between them than what JSON is written with, so that no parser, however lenient
-// (comments, single quotes, NaN), can find its end elsewhere. All else is the provider's business.
+// spanNested spans an array or an object with all that it holds, and checks what can matter to where it ends: the
+// brackets, the ends of the strings, and that nothing else stands between them than what JSON is written with, so
+// that no parser, however lenient (comments, single quotes, NaN), can find its end elsewhere. All else is the
+// provider's business.
 //
 // It does not recurse: one bit for each open level says whether it is an object.
 func spanNested(b []byte, i int) (int, string) {
@@ -111,8 +113,9 @@ var tokenClass = func() (class [256]uint8) {
 	return class
 }()
 
-// skipString spans a string with its quotes, looking at nothing but its end: a quote behind an even number of backslashes. One
-// that stands where the digits of a \u escape belong is a fault: a parser that takes them unseen would read on.
+// skipString spans a string with its quotes, looking at nothing but its end: a quote behind an even number of
+// backslashes. One that stands where the digits of a \u escape belong is a fault: a parser that takes them unseen
+// would read on.
 func skipString(b []byte, i int) (int, string) {
 	for at := i + 1; ; {
 		n := bytes.IndexByte(b[at:], '"')
@@ -266,8 +269,9 @@ func spanString(b []byte, i int) (int, string) {
 	}
 }
 
-// stringStops marks, in the top bit of each of the eight bytes of w, the quotes, backslashes and control characters. Only the
-// lowest mark is sure: the subtractions may carry into bytes above it. It must be small enough to be inlined.
+// stringStops marks, in the top bit of each of the eight bytes of w, the quotes, backslashes and control characters.
+// Only the lowest mark is sure: the subtractions may carry into bytes above it. It must be small enough to be
+// inlined.
 func stringStops(w uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	quoteOrControl := (w ^ ones*('"'^' ')) - ones*(' '+1) // with quote and space exchanged, both are below 0x21
@@ -307,8 +311,8 @@ func hexDigit(c byte) rune {
 	return -1
 }
 
-// textRune decodes the first character of what stands between the quotes of a string that spanString has passed, and returns
-// its length there. As with encoding/json, a lone surrogate and a byte that is not UTF-8 are U+FFFD.
+// textRune decodes the first character of what stands between the quotes of a string that spanString has passed, and
+// returns its length there. As with encoding/json, a lone surrogate and a byte that is not UTF-8 are U+FFFD.
 func textRune(raw []byte) (rune, int) {
 	if raw[0] != '\\' {
 		return utf8.DecodeRune(raw)
@@ -356,8 +360,8 @@ func utf16Unit(raw []byte) rune {
 	return hexDigit(raw[2])<<12 | hexDigit(raw[3])<<8 | hexDigit(raw[4])<<4 | hexDigit(raw[5])
 }
 
-// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them, and for what stands behind a
-// NUL, where a parser in C may see the end.
+// textFolds reports whether raw decodes to s but for upper and lower case, as Unicode folds them, and for what stands
+// behind a NUL, where a parser in C may see the end.
 func textFolds(raw []byte, s string) bool {
 	var text [64]byte
 	decoded := text[:0]

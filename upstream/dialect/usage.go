@@ -40,8 +40,8 @@ type tokenCounts struct {
 	n     [countPlaces]int64
 }
 
-// set takes over a count. Counts only grow, and some providers end a stream with a zero in the place of one that they have
-// told: the larger stays.
+// set takes over a count. Counts only grow, and some providers end a stream with a zero in the place of one that they
+// have told: the larger stays.
 func (c *tokenCounts) set(place int, kind walkKind, text []byte) {
 	if n, ok := tokenCount(kind, text); ok {
 		c.known |= 1 << place
@@ -98,7 +98,8 @@ func (d *deltaSizes) add(size int64) {
 
 func (d *deltaSizes) tokens() int64 { return d.count + (d.total-d.count*d.least)/bytesPerToken }
 
-// maxTokens is beyond what any call can take: a larger count is a provider's mistake or lie, which would spoil every sum.
+// maxTokens is beyond what any call can take: a larger count is a provider's mistake or lie, which would spoil every
+// sum.
 const maxTokens = 1 << 31
 
 // tokenCount reads a non-negative integer up to maxTokens. Some write it 7.0.

@@ -2,9 +2,10 @@ package dialect
 
 import "iter"
 
-// A value is the text of one JSON value that spanValue has passed, with no white space around it. It is read where it stands,
-// without being decoded or copied, so that it costs no memory however large it is. Each call below takes the time of one pass
-// over it: who descends into values that a client nests bounds how deep. What is not valid in it ends the reading.
+// A value is the text of one JSON value that spanValue has passed, with no white space around it. It is read where it
+// stands, without being decoded or copied, so that it costs no memory however large it is. Each call below takes the
+// time of one pass over it: who descends into values that a client nests bounds how deep. What is not valid in it
+// ends the reading.
 type value []byte
 
 // newValue returns the value in text, or nil if text is no JSON object or has anything else around it than white space.
@@ -34,7 +35,8 @@ func (v value) raw() []byte {
 	return v[1 : len(v)-1]
 }
 
-// get returns an object's member of that name, the last one if there are several; nil if there is none or v is no object.
+// get returns an object's member of that name, the last one if there are several; nil if there is none or v is no
+// object.
 func (v value) get(name string) (found value) {
 	for key, member := range v.members() {
 		if textIs(key, name) {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// This file is a connection with its read buffer, which it has only while there is something in it or a head is awaited.
+// This file is a connection with its read buffer, which it has only while there is something in it or a head is
+// awaited.
 
 const readSize = 4 << 10 // of a read buffer; a longer head gets a larger one, which is not kept
 

@@ -153,8 +153,8 @@ func (x *exchange) Read(p []byte) (n int, err error) {
 	return n, x.err
 }
 
-// next reads from the connection at most once. Where nothing is in the connection's buffer it reads into p, and takes the
-// chunks' framing out there: an idle stream has no buffer, and no byte is read ahead of the caller.
+// next reads from the connection at most once. Where nothing is in the connection's buffer it reads into p, and takes
+// the chunks' framing out there: an idle stream has no buffer, and no byte is read ahead of the caller.
 func (x *exchange) next(p []byte) (n int, err error) {
 	c := x.conn
 	if len(c.unread()) > 0 {

@@ -7,8 +7,8 @@ import (
 
 // This file finds a reply's body in the bytes of its connection, wherever those are cut.
 
-// maxOverhead bounds what a chunked body may have beside its data: extensions and trailers. Each chunk may use 16 bytes and
-// twice its size without being counted.
+// maxOverhead bounds what a chunked body may have beside its data: extensions and trailers. Each chunk may use 16
+// bytes and twice its size without being counted.
 const maxOverhead = 4 << 10
 
 type kind uint8
@@ -29,8 +29,8 @@ type framing struct {
 	overhead int
 }
 
-// decode moves the data in src to the beginning of dst, which may be the same memory. It returns the bytes of data, and of
-// src those that it has used: all of them if dst is as long as src. io.EOF is the end of the body.
+// decode moves the data in src to the beginning of dst, which may be the same memory. It returns the bytes of data,
+// and of src those that it has used: all of them if dst is as long as src. io.EOF is the end of the body.
 func (f *framing) decode(dst, src []byte) (n, used int, err error) {
 	switch f.kind {
 	case empty:
