@@ -66,7 +66,7 @@ func (s *Server) newExchange(g *gateway, w http.ResponseWriter, r *http.Request)
 	}
 	x.rec = logs.Record{
 		Time: x.start, ID: "req_" + rand.Text(), Method: r.Method, Path: r.URL.Path,
-		Client: r.UserAgent(), Remote: peer(r, g.trusted),
+		Client: r.UserAgent(), Remote: peer(r, g.trusted), TraceID: traceID(r.Header.Get("Traceparent")),
 	}
 	ids := []string{x.rec.ID}
 	w.Header()["X-Request-Id"] = ids
@@ -75,6 +75,16 @@ func (s *Server) newExchange(g *gateway, w http.ResponseWriter, r *http.Request)
 		x.control.SetReadDeadline(x.start.Add(bodyProgress)) // or net/http drains a refused body without a limit
 	}
 	return x
+}
+
+// traceID returns the trace that a W3C traceparent names ("Trace Context", §3.2), "" if it is none.
+func traceID(traceparent string) string {
+	version, rest, _ := strings.Cut(traceparent, "-")
+	id, _, _ := strings.Cut(rest, "-")
+	if len(version) != 2 || version == "ff" || len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || strings.Trim(id, "0") == "" {
+		return ""
+	}
+	return id
 }
 
 // Unwrap serves http.ResponseController.

@@ -136,7 +136,7 @@ func charge(rep upstream.Report, inputGuess int64) int64 {
 func (x *exchange) report(rep upstream.Report) {
 	rec := &x.rec
 	rec.Provider, rec.UpstreamModel, rec.Attempts, rec.UpstreamID = rep.Provider, rep.Model, rep.Attempts, rep.UpstreamID
-	rec.Status, rec.FinishReason = rep.Status, rep.FinishReason
+	rec.Status, rec.FinishReason, rec.Session = rep.Status, rep.FinishReason, rep.Session
 	for _, a := range rep.Tried {
 		rec.Tried = append(rec.Tried, logs.Try{Provider: a.Provider, Model: a.Model, Status: a.Status, ErrorType: a.Code, Duration: a.Took})
 	}

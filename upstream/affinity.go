@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"hash/fnv"
 	"io"
 	"math"
@@ -22,6 +24,15 @@ func conversationOf(h http.Header, q *dialect.Request) string {
 		}
 	}
 	return q.Conversation()
+}
+
+// sessionOf returns a short name for a conversation that does not tell it: twelve digits of its SHA-256, "" for none.
+func sessionOf(conversation string) string {
+	if conversation == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(conversation))
+	return hex.EncodeToString(sum[:6])
 }
 
 // rank returns how much a conversation belongs to the candidate of that name: the largest of all wins. Of candidates

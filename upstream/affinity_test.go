@@ -52,7 +52,9 @@ func TestConversationsKeepTheirCredential(t *testing.T) {
 			proxy := compile(t, upstream.Config{Providers: []upstream.ProviderConfig{cfg}, Retries: 2})
 			for turn := range turns {
 				if turn == turns/2 {
+					mu.Lock()
 					dead = keys[1]
+					mu.Unlock()
 				}
 				for s := range sessions {
 					text, header := body(s)
@@ -67,6 +69,8 @@ func TestConversationsKeepTheirCredential(t *testing.T) {
 					}
 				}
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			// The first turn of each session is a miss, and one more of each whose credential has died.
 			share := float64(hits) / float64(asked-sessions)
 			t.Logf("%.1f %% of the turns that could be", 100*share)
@@ -90,6 +94,9 @@ func TestConversationsKeepTheirTarget(t *testing.T) {
 		body := fmt.Sprintf(`{"prompt_cache_key":"conversation %d","model":"m"}`, s)
 		_, first := relay(t, proxy, dialect.ChatCompletions, body)
 		_, again := relay(t, proxy, dialect.ChatCompletions, body)
+		if len(first.Session) != 12 || first.Session != again.Session {
+			t.Fatalf("sessions %q and %q", first.Session, again.Session)
+		}
 		if first.Provider != again.Provider {
 			t.Fatalf("conversation %d went to %s, then to %s", s, first.Provider, again.Provider)
 		}

@@ -21,6 +21,7 @@ type Report struct {
 	FinishReason string
 	Malformed    int // events that were passed on although they are not valid JSON
 	UpstreamID   string
+	Session      string // of the conversation that the request says it belongs to
 	Err          *Error // nil: the call succeeded
 	Aborted      bool   // the reply was begun and cannot be completed: the connection must be broken
 }
@@ -52,6 +53,7 @@ func (rep *Report) note(out outcome) {
 	if rep.Attempts > 0 {
 		tried = append(tried, Attempt{rep.Provider, rep.Model, rep.Err.Status, rep.Err.Code, rep.Took})
 	}
+	session := rep.Session
 	*rep = out.Report
-	rep.Attempts, rep.Tried = attempts, tried
+	rep.Attempts, rep.Tried, rep.Session = attempts, tried, session
 }

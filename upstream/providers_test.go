@@ -323,7 +323,7 @@ func TestEmptyAccount(t *testing.T) {
 					t.Errorf("%s, %d %s, two credentials: %+v %v", a.name, refusal.status, refusal.body, rep, rep.Err)
 				}
 			}
-			if n := len(provider.seen); n != 5 {
+			if n := provider.calls(); n != 5 {
 				t.Errorf("%s, %d %s: %d calls for 4 requests: the empty credential does not rest", a.name, refusal.status, refusal.body, n)
 			}
 			if state := proxy.Providers()[0]; state.State != "ready" {

@@ -21,6 +21,7 @@ import (
 func (p *Proxy) Relay(w http.ResponseWriter, r *http.Request, q *dialect.Request, body *Body, pin string) (rep Report) {
 	c := &call{conversation: conversationOf(r.Header, q), client: r, request: q, body: body, keepalive: p.keepalive, health: p.health, answer: newAnswer(w, r, q.Endpoint)}
 	defer c.release()
+	rep.Session = sessionOf(c.conversation)
 	plan, err := p.plan(q, pin, c.conversation)
 	if err != nil {
 		rep.Err = err

@@ -232,8 +232,9 @@ func TestUsageIsMeteredAndNotLeaked(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	var answer http.HandlerFunc
-	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
+	var answer atomic.Pointer[http.HandlerFunc]
+	a := newProvider(t, func(w http.ResponseWriter, r *http.Request) { (*answer.Load())(w, r) })
+	play := func(h http.HandlerFunc) { answer.Store(&h) }
 	p := newProxy(t, nil, a.config("openai"))
 	reply := func(status int, header http.Header, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -245,8 +246,8 @@ func TestErrors(t *testing.T) {
 		}
 	}
 
-	answer = reply(429, http.Header{"Retry-After": {"3"}, "X-Echo": {secret}, "Set-Cookie": {"a=b"}, "Openai-Organization": {"org"}, "X-Request-Id": {"up-1"}},
-		`{"error":{"message":"limit for `+secret+`","type":"requests"}}`)
+	play(reply(429, http.Header{"Retry-After": {"3"}, "X-Echo": {secret}, "Set-Cookie": {"a=b"}, "Openai-Organization": {"org"}, "X-Request-Id": {"up-1"}},
+		`{"error":{"message":"limit for `+secret+`","type":"requests"}}`))
 	w, rep := relay(t, p, dialect.ChatCompletions, chat)
 	if w.Code != 429 || w.Body.String() != `{"error":{"message":"limit for ***","type":"requests"}}` || rep.Err.Code != "requests" || rep.Status != 429 {
 		t.Errorf("429: %d %s %+v", w.Code, w.Body, rep)
@@ -259,14 +260,14 @@ func TestErrors(t *testing.T) {
 	z := gzip.NewWriter(&packed)
 	io.WriteString(z, `{"error":{"message":"`+secret+`"}}`)
 	z.Close()
-	answer = reply(400, http.Header{"Content-Encoding": {"gzip"}}, packed.String())
+	play(reply(400, http.Header{"Content-Encoding": {"gzip"}}, packed.String()))
 	if w, _ := relay(t, p, dialect.ChatCompletions, chat); w.Body.String() != `{"error":{"message":"***"}}` || w.Header().Get("Content-Encoding") != "" {
 		t.Errorf("packed error: %s", w.Body)
 	}
 
 	unsent := func(name string, handler http.HandlerFunc, status int, code string) {
 		t.Helper()
-		answer = handler
+		play(handler)
 		w, rep := relay(t, p, dialect.ChatCompletions, chat)
 		if rep.Status != 0 || rep.Err == nil || rep.Err.Status != status || rep.Err.Code != code || w.Body.Len() != 0 {
 			t.Errorf("%s: %+v %v", name, rep, rep.Err)

@@ -44,7 +44,7 @@ type reply struct {
 	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
 	scrub        *scrubber      // nil: encoded, or no credential that it could quote
 	received     int64          // bytes of the provider's
-	closed       bool           // the client has the event that nothing follows: the call is a success
+	closed       bool           // the client has the event that nothing follows, or an error: what comes next changes nothing
 	firstContent time.Time      // of a stream
 
 	mu        sync.Mutex // between the copy and the keepalive
@@ -144,7 +144,7 @@ func (p *reply) take(b []byte) error {
 	if err := p.pass(); err != nil {
 		return err
 	}
-	if p.committed && !p.closed && p.read.Closed() && !p.read.Failed() {
+	if p.committed && p.stream && (p.read.Failed() || !p.closed && p.read.Closed()) { // a marker may yet follow an error
 		p.closed = true
 		p.deadline.by("closing", time.Now(), closingGrace)
 	}
