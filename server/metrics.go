@@ -208,9 +208,9 @@ func (s *Server) exposeState(p *exposition) {
 	p.sample("", float64(s.inFlight.Load()))
 	p.family("proxycast_provider_up", "gauge", "1: the provider takes requests. 0: it is disabled.")
 	for _, provider := range s.gateway.Load().proxy.Providers() {
-		up := 0.0
-		if provider.State == "ready" {
-			up = 1
+		up := 1.0
+		if provider.State == "disabled" {
+			up = 0
 		}
 		p.sample("", up, "provider", provider.Name)
 	}

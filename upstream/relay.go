@@ -85,7 +85,7 @@ func (c *call) estimateTokens(t target) Report {
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(text))}
 	c.answer.begin(http.StatusOK)
-	rep := Report{Provider: t.provider.config.Name, Model: t.model, Status: http.StatusOK}
+	rep := Report{Provider: t.provider.config.Name, Model: t.model, Status: http.StatusOK, Session: sessionOf(c.conversation)}
 	if _, err := c.answer.w.Write([]byte(text)); err != nil {
 		rep.Status, rep.Err, rep.Aborted = statusClientGone, errClientGone, true
 	}
