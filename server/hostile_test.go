@@ -262,3 +262,23 @@ func TestCredentialsStayOnTheirSide(t *testing.T) {
 		}
 	}
 }
+
+// Whoever has an IPv6 network guesses no more keys than one address may.
+func TestLoginsOfANetwork(t *testing.T) {
+	g := start(t, `{"server":{"trusted_proxies":["127.0.0.0/8"]},"auth":{"keys":[KEYS]}}`)
+	login := func(from string) int {
+		res, _ := g.do("POST", "/_ui/login", `{"key":"a-guess"}`, "X-Forwarded-For", from)
+		return res.StatusCode
+	}
+	for i := range 10 {
+		if got := login(fmt.Sprintf("2001:db8:0:1::%x", i+1)); got != http.StatusUnauthorized {
+			t.Fatalf("guess %d: %d", i, got)
+		}
+	}
+	if got := login("2001:db8:0:1:ffff::1"); got != http.StatusTooManyRequests {
+		t.Errorf("a guess from the same network: %d", got)
+	}
+	if got := login("2001:db8:0:2::1"); got != http.StatusUnauthorized {
+		t.Errorf("a guess from another network: %d", got)
+	}
+}
