@@ -58,6 +58,32 @@ func TestTokenLimitWithoutUsage(t *testing.T) {
 	}
 }
 
+// An answer that is empty is charged for its question.
+func TestTokenLimitOfAnEmptyAnswer(t *testing.T) {
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		chatStream(w, 0)
+	}))
+	defer provider.Close()
+	g := start(t, metered(provider.URL, "openai", 150))
+	body := `{"model":"demo-1","stream":true,"stream_options":null,"messages":[{"role":"user","content":"` + strings.Repeat("some words ", 200) + `"}]}`
+	for i, want := range []int{200, 429} {
+		if res, _ := g.do("POST", "/v1/chat/completions", body, "X-Api-Key", meteredKey); res.StatusCode != want {
+			t.Errorf("request %d: %d, want %d", i, res.StatusCode, want)
+		}
+	}
+}
+
+// A charset in which a provider would read other names than the gateway does is refused.
+func TestCharset(t *testing.T) {
+	g := start(t, withKeys)
+	for charset, want := range map[string]int{"utf-8": 200, "UTF8": 200, "us-ascii": 200, "iso-8859-1": 200, "utf-7": 415, "shift_jis": 415, "utf-16": 415} {
+		if res, body := g.do("POST", "/v1/chat/completions", chat, "X-Api-Key", plainKey, "Content-Type", "application/json; charset="+charset); res.StatusCode != want {
+			t.Errorf("%s: %d %s", charset, res.StatusCode, body)
+		}
+	}
+}
+
 // A client that leaves at the finish_reason, before the usage comes, is charged; so is one that leaves an Anthropic
 // stream, which tells a first count at its start.
 func TestTokenLimitOfClientThatLeaves(t *testing.T) {
@@ -234,5 +260,25 @@ func TestCredentialsStayOnTheirSide(t *testing.T) {
 		if res.Header.Get(name) != "" {
 			t.Errorf("%s passes", name)
 		}
+	}
+}
+
+// Whoever has an IPv6 network guesses no more keys than one address may.
+func TestLoginsOfANetwork(t *testing.T) {
+	g := start(t, `{"server":{"trusted_proxies":["127.0.0.0/8"]},"auth":{"keys":[KEYS]}}`)
+	login := func(from string) int {
+		res, _ := g.do("POST", "/_ui/login", `{"key":"a-guess"}`, "X-Forwarded-For", from)
+		return res.StatusCode
+	}
+	for i := range 10 {
+		if got := login(fmt.Sprintf("2001:db8:0:1::%x", i+1)); got != http.StatusUnauthorized {
+			t.Fatalf("guess %d: %d", i, got)
+		}
+	}
+	if got := login("2001:db8:0:1:ffff::1"); got != http.StatusTooManyRequests {
+		t.Errorf("a guess from the same network: %d", got)
+	}
+	if got := login("2001:db8:0:2::1"); got != http.StatusUnauthorized {
+		t.Errorf("a guess from another network: %d", got)
 	}
 }

@@ -55,7 +55,15 @@ const (
 	maxLoginPeers    = 4096 // addresses that are remembered
 )
 
-// loginFailures counts the vain logins of each address in the last minute.
+// loginPeer returns who is meant by an address: of IPv6 a whole /64, which one host has for itself.
+func loginPeer(address string) string {
+	if ip, err := netip.ParseAddr(address); err == nil && ip.Is6() {
+		return netip.PrefixFrom(ip, 64).Masked().String()
+	}
+	return address
+}
+
+// loginFailures counts the vain logins of each peer in the last minute.
 type loginFailures struct {
 	mu    sync.Mutex
 	peers map[string][]time.Time // ascending
@@ -65,7 +73,7 @@ type loginFailures struct {
 func (f *loginFailures) wait(address string, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	times := recent(f.peers[address], now)
+	times := recent(f.peers[loginPeer(address)], now)
 	if len(times) < maxLoginFailures {
 		return 0
 	}
@@ -86,7 +94,8 @@ func (f *loginFailures) note(address string, now time.Time) {
 			}
 		}
 	}
-	f.peers[address] = append(recent(f.peers[address], now), now)
+	peer := loginPeer(address)
+	f.peers[peer] = append(recent(f.peers[peer], now), now)
 }
 
 // recent returns those of times that still count.

@@ -110,12 +110,12 @@ var errOtherModel = dialect.Failure{
 }
 
 // charge returns the tokens that a call counts for in its key's limits: what the provider said, and a guess where it
-// said nothing or the client left before it could. A call that brought nothing costs nothing, unless it was the
-// client that did not wait.
+// said nothing or the client left before it could. A call that failed and brought nothing costs nothing, unless it was
+// the client that did not wait.
 func charge(rep upstream.Report, inputGuess int64) int64 {
 	u := rep.Usage
 	left := rep.Err != nil && rep.Err.Status == statusClientGone && rep.Attempts > 0 // the provider has the request
-	if u.Input == nil && u.Output == nil && rep.OutputGuess == 0 && !left {
+	if rep.Err != nil && u.Input == nil && u.Output == nil && rep.OutputGuess == 0 && !left {
 		return 0
 	}
 	input, output := inputGuess, rep.OutputGuess
@@ -194,9 +194,9 @@ func (x *exchange) refuseBody(r *http.Request) *dialect.Failure {
 	if contentType == "" && x.gateway.config.Auth.Enabled {
 		return nil
 	}
-	if !isJSON(r) {
+	if !isJSON(r) || !isInASCII(r) {
 		return &dialect.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
-			Message: fmt.Sprintf("a body of type %.100q is not taken; send JSON with Content-Type: application/json", contentType)}
+			Message: fmt.Sprintf("a body of type %.100q is not taken; send JSON in UTF-8 with Content-Type: application/json", contentType)}
 	}
 	return nil
 }
@@ -205,6 +205,17 @@ func (x *exchange) refuseBody(r *http.Request) *dialect.Failure {
 func isJSON(r *http.Request) bool {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+}
+
+// isInASCII reports whether a request's charset, if it states one, writes what JSON is built of as ASCII does. In another (utf-7,
+// shift_jis) a provider would read names that the gateway has not seen. JSON has no charset but UTF-8 (RFC 8259 §8.1).
+func isInASCII(r *http.Request) bool {
+	_, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch strings.ToLower(parameters["charset"]) {
+	case "", "utf-8", "utf8", "us-ascii", "iso-8859-1":
+		return true
+	}
+	return false
 }
 
 // bodyFailure tells why a body could not be read.

@@ -249,7 +249,6 @@ func (a *attempt) pass(out *outcome) {
 		begin, a.response.Body = peek(a.response.Body)
 		stream = looksLikeEvents(begin)
 	}
-	out.Stream = stream
 	if !stream && a.answer.status != 0 { // the client already reads a stream
 		out.Err = &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
@@ -262,7 +261,9 @@ func (a *attempt) pass(out *outcome) {
 		hold: a.hold, complete: a.complete, onCommit: a.committed, buffers: a.body.buffers, holder: a.body.holder,
 	}
 	a.reply.open(a.metered, a.asked, a.keepalive)
-	a.reply.end(a.reply.copy(), out)
+	err := a.reply.copy()
+	out.Stream = a.reply.stream
+	a.reply.end(err, out)
 }
 
 // giveUp passes on the failure of the last attempt: the provider's own error where it has one. Else the caller tells

@@ -81,7 +81,7 @@ func (p *reply) bad() *Error {
 		}
 	case p.takes == dialect.AudioSpeech, p.response.StatusCode == http.StatusNoContent:
 		return nil
-	case !p.stream && !p.read.Finished():
+	case !p.stream && (!p.read.Finished() || !p.committed && p.misfits()):
 		return &Error{
 			Status: http.StatusBadGateway, Code: codeInvalid,
 			Message: fmt.Sprintf("provider %q answered with something that is not JSON; its base_url is probably wrong", name),

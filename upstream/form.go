@@ -64,6 +64,12 @@ func looksLikeEvents(begin []byte) bool {
 	return false
 }
 
+// isEncoded reports whether a reply is in a content encoding.
+func isEncoded(h http.Header) bool {
+	encoding := h.Get("Content-Encoding")
+	return encoding != "" && !strings.EqualFold(encoding, "identity")
+}
+
 // unpack takes the content encoding off a reply that has one though none was asked for. It fails where it knows none
 // of that name.
 func unpack(res *http.Response) error {

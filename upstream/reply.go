@@ -44,6 +44,7 @@ type reply struct {
 	read         *dialect.Reply // where the provider's bytes go; it leads to scrub, or to the sink
 	scrub        *scrubber      // nil: encoded, or no credential that it could quote
 	received     int64          // bytes of the provider's
+	begun        bool           // one of them was not blank
 	closed       bool           // the client has the event that nothing follows, or an error: what comes next changes nothing
 	firstContent time.Time      // of a stream
 
@@ -58,14 +59,11 @@ type reply struct {
 
 // open prepares for the reply of a call that was made at the time asked. metered: include_usage was added to it.
 func (p *reply) open(metered bool, asked time.Time, keepalive time.Duration) {
-	encoding := p.response.Header.Get("Content-Encoding")
-	o := dialect.ReplyOptions{Stream: p.stream, Encoded: encoding != "" && encoding != "identity", StripUsage: metered}
-	var out io.Writer = sink{p}
+	o := dialect.ReplyOptions{Stream: p.stream, Encoded: isEncoded(p.response.Header), StripUsage: metered}
 	if len(p.provider.secrets) > 0 && !o.Encoded {
-		p.scrub = &scrubber{w: out, secrets: p.provider.secrets}
-		out = p.scrub
+		p.scrub = &scrubber{w: sink{p}, secrets: p.provider.secrets}
 	}
-	p.read = dialect.NewReply(p.takes, p.answer.speaks, o, out)
+	p.read = dialect.NewReply(p.takes, p.answer.speaks, o, p.out())
 	if !p.stream {
 		p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
 		return
@@ -77,6 +75,14 @@ func (p *reply) open(metered bool, asked time.Time, keepalive time.Duration) {
 		p.every, p.last = keepalive, time.Now()
 		p.keepalive = time.AfterFunc(keepalive, p.sendKeepalive)
 	}
+}
+
+// out returns what leads to the client behind p.read.
+func (p *reply) out() io.Writer {
+	if p.scrub != nil {
+		return p.scrub
+	}
+	return sink{p}
 }
 
 // sink is where the bytes for the client go.
@@ -127,6 +133,9 @@ func (p *reply) take(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.received += int64(len(b))
+	if !p.begun {
+		p.begin(b)
+	}
 	waiting := p.stream && p.firstContent.IsZero() // the limit of the first token goes on
 	if !waiting && !p.closed {
 		p.deadline.lift() // a slow client is not an idle provider
@@ -152,6 +161,24 @@ func (p *reply) take(b []byte) error {
 		p.deadline.by("idle", time.Now(), p.provider.config.Timeouts.Idle)
 	}
 	return nil
+}
+
+// begin looks at the first bytes of a reply that are not blank: what is called a stream but begins as JSON or a web page does is
+// a document, unless the client already reads a stream.
+func (p *reply) begin(b []byte) {
+	text := trimBlank(b)
+	if p.begun = len(text) > 0; !p.begun || !p.stream || p.answer.status != 0 || isEncoded(p.response.Header) {
+		return
+	}
+	switch text[0] {
+	case '{', '[', '<':
+		p.stream = false
+		p.read = dialect.NewReply(p.takes, p.answer.speaks, dialect.ReplyOptions{}, p.out())
+		if p.keepalive != nil {
+			p.keepalive.Stop()
+			p.keepalive = nil
+		}
+	}
 }
 
 // pass commits once that is due. Streams are flushed after each read.
@@ -256,6 +283,8 @@ func (p *reply) writeHead() {
 			h["Cache-Control"] = []string{"no-cache"}
 		}
 		h.Del("Content-Length") // not every byte passes as it is
+	} else if isEventStream(h.Get("Content-Type")) {
+		h["Content-Type"] = []string{"application/json"}
 	}
 	p.answer.begin(p.response.StatusCode)
 }

@@ -44,6 +44,9 @@ func EstimateTokens(body []byte) int64 {
 		return int64(len(body)) / 4
 	}
 	total := tokensPerRequest + estimateContent(request.get("system"), 0) + estimateContent(request.get("instructions"), 0)
+	for _, name := range []string{"prompt", "query", "documents"} { // of text completions and ranks
+		total += estimateValue(request.get(name))
+	}
 	for _, name := range []string{"messages", "input"} {
 		messages := request.get(name)
 		if !messages.isArray() {
@@ -52,7 +55,7 @@ func EstimateTokens(body []byte) int64 {
 		for message := range messages.elements() {
 			total += tokensPerMessage
 			if content := message.get("content"); content != nil {
-				total += estimateContent(content, 0)
+				total += estimateContent(content, 0) + estimateValue(message.get("tool_calls"))
 			} else {
 				total += estimateValue(message)
 			}

@@ -367,11 +367,14 @@ func textFolds(raw []byte, s string) bool {
 	decoded := text[:0]
 	for len(raw) > 0 && len(decoded) <= 4*len(s) {
 		r, n := textRune(raw)
-		if r == 0 {
-			break
+		raw = raw[n:]
+		switch {
+		case r == 0:
+			return strings.EqualFold(string(decoded), s)
+		case r == utf8.RuneError && n == 1: // some decoders drop what is not UTF-8
+			continue
 		}
 		decoded = utf8.AppendRune(decoded, r)
-		raw = raw[n:]
 	}
 	return strings.EqualFold(string(decoded), s)
 }
