@@ -119,7 +119,7 @@ scrape_configs:
 		`up{job="proxycast"}`:           "1",
 		`sum(proxycast_requests_total)`: strconv.Itoa(7 * len(kinds)),
 		`sum(proxycast_requests_total{endpoint="chat_completions",provider="fake",model="m-1",code="200"})`: "14",
-		`sum(proxycast_requests_total{code="401"})`:                                                         "7",
+		`sum(proxycast_requests_total{code="403"})`:                                                         "7",
 		`proxycast_tokens_total{provider="fake",model="m-1",type="reasoning"}`:                              "14",
 		`proxycast_request_duration_seconds_count{endpoint="models"}`:                                       "7",
 		`proxycast_time_to_first_token_seconds_bucket{le="+Inf"}`:                                           "7",

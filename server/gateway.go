@@ -115,7 +115,13 @@ func (s *Server) renewCertificate(files config.TLS) error {
 // Check tells what would keep a config from being put in force, beyond what Load has told: the files that it names. It
 // makes and changes none.
 func Check(cfg *Config) error {
-	faults := []error{cfg.Auth.CheckFiles(), cfg.Logs.CheckFile()}
+	return errors.Join(checkSecrets(cfg), masked(cfg.Logs.CheckFile(), cfg))
+}
+
+// checkSecrets tells what is wrong with the files of keys and certificates. A log that cannot be opened is waited for
+// instead.
+func checkSecrets(cfg *Config) error {
+	faults := []error{cfg.Auth.CheckFiles()}
 	if cfg.Server.TLS.Cert != "" {
 		_, err := loadCertificate(cfg.Server.TLS)
 		faults = append(faults, err)

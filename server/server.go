@@ -115,9 +115,9 @@ func New(cfg *Config, store *logs.Store) (*Server, error) {
 	return s, nil
 }
 
-// Open checks the files that cfg names, opens its request log, and makes a Server of both. Close it.
+// Open checks the files of keys and certificates, opens its request log, and makes a Server of both. Close it.
 func Open(cfg *Config) (*Server, error) {
-	if err := Check(cfg); err != nil {
+	if err := checkSecrets(cfg); err != nil {
 		return nil, err
 	}
 	store, err := openLog(cfg)
