@@ -363,7 +363,7 @@ func TestReloadSameSizeAndTime(t *testing.T) {
 // What root saves stays its owner's.
 func TestSavedConfigKeepsOwner(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can give a file away")
+		harness.Missing(t, "only root can give a file away")
 	}
 	const owner, group = 12345, 12346
 	g := start(t, object{})
