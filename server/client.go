@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ import (
 // Client calls the gateway that a config describes, from the same machine.
 type Client struct {
 	base string
+	file string   // the config's name
 	keys []string // of admins, that the config has in plain text; the one that was accepted is the first
 	http http.Client
 }
@@ -34,7 +36,7 @@ const answerTimeout = 10 * time.Second
 
 // NewClient finds the address and the admin keys of the gateway of cfg.
 func NewClient(cfg *Config) *Client {
-	c := &Client{base: cfg.Server.URL()}
+	c := &Client{base: cfg.Server.URL(), file: filepath.Base(cfg.Path)}
 	// The certificate names the public host; the call goes to this machine.
 	c.http.Transport = &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
@@ -62,13 +64,13 @@ func (c *Client) Steer(ctx context.Context, verb string) (state string, warnings
 		Warnings config.Faults
 	}
 	err = c.ask(ctx, http.MethodPost, "/_service/"+verb, &answer)
-	return answer.State, told(answer.Warnings), err
+	return answer.State, c.told(answer.Warnings), err
 }
 
 // told returns faults of the gateway's config file for a terminal.
-func told(faults config.Faults) (lines []string) {
+func (c *Client) told(faults config.Faults) (lines []string) {
 	for _, f := range faults {
-		f.File = "config"
+		f.File = c.file
 		lines = append(lines, printable(f.String()))
 	}
 	return lines
@@ -93,7 +95,7 @@ func (c *Client) Status(ctx context.Context) (string, error) {
 	if st.ReloadFault != nil {
 		fmt.Fprintf(&b, "the last reload failed, the old config is in force:\n%s\n", printable(*st.ReloadFault))
 	}
-	for _, w := range told(st.Warnings) {
+	for _, w := range c.told(st.Warnings) {
 		fmt.Fprintf(&b, "warning: %s\n", w)
 	}
 	if len(st.NeedRestart) > 0 {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"os"
 	"runtime"
@@ -99,12 +100,13 @@ func (m *metrics) observe(rec *logs.Record, configured bool) {
 	if rec.TTFT > 0 {
 		observe(m.ttft, place, rec.TTFT)
 	}
-	if rec.ErrorType != "" && rec.Provider != "" && rec.Status != statusClientGone {
-		m.errors[rec.Provider] = providerError{rec.Time.UTC(), rec.ErrorType, rec.Error}
-	}
 	for _, t := range rec.Tried {
 		m.attempts.values[labels{t.Provider, outcome(t.Status, t.ErrorType)}]++
-		m.errors[t.Provider] = providerError{rec.Time.UTC(), t.ErrorType, ""}
+		text := fmt.Sprintf("an attempt ended with status %d; another one followed", t.Status)
+		m.errors[t.Provider] = providerError{rec.Time.UTC(), t.ErrorType, text}
+	}
+	if rec.ErrorType != "" && rec.Provider != "" && rec.Status != statusClientGone {
+		m.errors[rec.Provider] = providerError{rec.Time.UTC(), rec.ErrorType, rec.Error}
 	}
 	if rec.Attempts > 0 {
 		m.attempts.values[labels{rec.Provider, outcome(rec.Status, rec.ErrorType)}]++

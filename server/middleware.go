@@ -180,7 +180,7 @@ func authenticate(next func(*exchange, *http.Request, *auth.Key)) handler {
 // failKey answers a request whose key was refused.
 func (x *exchange) failKey(err error) {
 	f := dialect.Failure{Status: http.StatusUnauthorized, Code: "invalid_api_key",
-		Message: "this key is not valid here; keys are listed in auth.keys of the gateway's config, the generated admin key is in data/admin.key"}
+		Message: "this key is not valid here; keys are listed in auth.keys of the gateway's config, a generated one for clients is in data/client.key beside it"}
 	switch {
 	case errors.Is(err, auth.ErrLimit):
 		f = x.limitFailure(err)

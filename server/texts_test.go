@@ -3,6 +3,8 @@ package server
 import (
 	"strings"
 	"testing"
+
+	"proxycast/logs"
 )
 
 // No cell of a table is a formula to a spreadsheet, also not in full-width letters, or moves a terminal's cursor.
@@ -28,5 +30,20 @@ func TestTraceID(t *testing.T) {
 		if got := traceID(header); got != want {
 			t.Errorf("%q: %q, want %q", header, got, want)
 		}
+	}
+}
+
+// A provider's last error is that of its last attempt, in words, also where one of its own attempts went before.
+func TestLastErrorIsTheLast(t *testing.T) {
+	m := newMetrics()
+	m.observe(&logs.Record{
+		Provider: "q", Status: 502, ErrorType: "reply_cut", Error: "the reply was cut", Attempts: 3,
+		Tried: []logs.Try{{Provider: "p", Status: 503, ErrorType: "busy"}, {Provider: "q", Status: 504, ErrorType: "timeout"}},
+	}, false)
+	if e := m.lastError("q"); e == nil || e.Type != "reply_cut" || e.Text != "the reply was cut" {
+		t.Errorf("q: %+v", e)
+	}
+	if e := m.lastError("p"); e == nil || e.Type != "busy" || !strings.Contains(e.Text, "503") {
+		t.Errorf("p: %+v", e)
 	}
 }
